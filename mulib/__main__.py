@@ -1,0 +1,73 @@
+"""The command line: ``python -m mulib COMMAND`` or ``mulib COMMAND``. A command is a function of the library."""
+
+import sys
+
+import click
+
+from mulib import InputError, __version__
+
+
+class _Group(click.Group):
+    """A group whose commands report bad input as one sentence and exit code 2."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"mulib: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main():
+    """Machine unlearning, executed: measure, run notebooks, fetch data."""
+
+
+@main.command()
+@click.argument("notebooks", nargs=-1)
+@click.option("--tier", type=click.Choice(["smoke", "quick", "paper"]), default="quick", show_default=True)
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeatable.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Notebooks at a time.")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter. Repeatable.")
+@click.option("--force", is_flag=True, help="Run again what a record already holds.")
+@click.option("--timeout", type=click.IntRange(0), default=0, help="Seconds a cell may take; 0: no limit.")
+def run(notebooks, tier, seeds, jobs, pairs, force, timeout):
+    """Execute notebooks (by name or its beginning, such as 13; all by default) and stage them for the book."""
+    from mulib import execute
+
+    root = execute.find_root()
+    overrides = execute.parse_overrides(pairs)
+    planned = execute.plan(root, execute.find_notebooks(root, notebooks), tier, seeds, overrides, timeout)
+    shown_seed = None if overrides else seeds[0]  # the book shows the first seed of the tier as it is
+    failed = _report(planned, execute.run(planned, jobs, force), shown_seed)
+    sys.exit(1 if failed else 0)
+
+
+def _report(planned, finished, shown_seed):
+    """Print one line per finished job and a summary; stage the runs of `shown_seed`; return how many failed."""
+    from tqdm import tqdm
+
+    from mulib.execute import stage
+
+    counts = {"executed": 0, "already there": 0, "failed": 0}
+    for job, result in tqdm(finished, total=len(planned), unit="run", leave=False):
+        head = f"{job.name}  {job.tier}  seed {job.seed}"
+        if "error" in result:
+            counts["failed"] += 1
+            tqdm.write(f"FAILED  {head}: {result['error']}\n{result['details']}".rstrip(), file=sys.stderr)
+            continue
+        if job.seed == shown_seed:
+            stage(job)
+        if result.get("skipped"):
+            counts["already there"] += 1
+            tqdm.write(f"there   {head}  (--force runs it again)")
+        else:
+            counts["executed"] += 1
+            tqdm.write(f"done    {head}  {result['seconds']:.1f} s  {result['kib']} KiB")
+    click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
+    return counts["failed"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""ε̂: how well a per-example likelihood-ratio attack tells unlearned models from retrained ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta
+from torch import Tensor
+
+from mulib.errors import InputError
+from mulib.kernels import epsilon as kernel
+
+STATISTICS = {"hinge": kernel.hinge, "loss": kernel.cross_entropy}
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """The audit of one approach: one ε per forget example, with its interval and what the models can certify.
+
+    Attributes:
+        point: (E,) the paper's per-example estimate, in nats; ∞ where one threshold separates all models, NaN
+            where no threshold leaves both error rates above zero. It is biased upward: the attack is fitted and
+            scored on the same models.
+        lower, upper: (E,) bounds on the ε that this attack shows, each holding with probability `confidence`:
+            fitted on one half of the models, scored on the other, Clopper-Pearson bounds on both error rates.
+            `lower` is also a lower bound on the true ε; `upper` is not an upper bound on it.
+        n_unlearned, n_retrained: how many models of each kind.
+        ceiling: the largest `lower` that so many models can give: no scored model misjudged.
+        delta, confidence, statistic: as asked for.
+    """
+
+    point: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+    n_unlearned: int
+    n_retrained: int
+    ceiling: float
+    delta: float
+    confidence: float
+    statistic: str
+
+    @property
+    def n_models(self) -> int:
+        """Models per side (the smaller side, where they differ)."""
+        return min(self.n_unlearned, self.n_retrained)
+
+    @property
+    def median(self) -> float:
+        """Median over the defined examples, infinite ones included: the ε̂ of the paper's tables."""
+        return _quantile(self.point, 0.5)
+
+    @property
+    def mean(self) -> float:
+        """Mean over the defined examples: ∞ as soon as one example is."""
+        return float(np.nanmean(self.point)) if self.undefined < len(self.point) else math.nan
+
+    @property
+    def worst_decile(self) -> float:
+        """The ε that a tenth of the defined examples reach or exceed."""
+        return _quantile(self.point, 0.9)
+
+    @property
+    def infinite(self) -> int:
+        """How many examples have an infinite point estimate."""
+        return int(np.isposinf(self.point).sum())
+
+    @property
+    def undefined(self) -> int:
+        """How many examples have no point estimate."""
+        return int(np.isnan(self.point).sum())
+
+    @property
+    def lower_median(self) -> float:
+        """Median over all examples of the certified lower bound."""
+        return _quantile(self.lower, 0.5)
+
+    def summary(self) -> dict[str, float | int | str]:
+        """The numbers of one table row, by name."""
+        names = ("delta", "confidence", "statistic", "n_models", "median", "mean", "worst_decile", "infinite")
+        more = ("undefined", "lower_median", "ceiling")
+        return {name: getattr(self, name) for name in names + more}
+
+
+def epsilon(
+    unlearned: Tensor | ArrayLike,
+    retrained: Tensor | ArrayLike,
+    labels: Tensor | ArrayLike,
+    *,
+    delta: float = 0.05,
+    confidence: float = 0.95,
+    statistic: Literal["hinge", "loss"] = "hinge",
+) -> Epsilon:
+    """Per-example ε of unlearned against retrained models, on the forget set.
+
+    For each example two Gaussians are fitted to the hinge statistic z_y − max_{c≠y} z_c of the unlearned and of
+    the retrained models; a model's score is the likelihood ratio p_unlearned/p_retrained. Over all thresholds of
+    the detection-error trade-off, ε = max(log((1−δ−FPR)/FNR), log((1−δ−FNR)/FPR)). With ``statistic="loss"`` the
+    cross-entropy is the score itself, with no Gaussian, as in the released attack.
+
+    Args:
+        unlearned, retrained: logits, (examples, models, classes), any float type; the model counts may differ.
+        labels: (examples,) true classes, 0 ≤ label < classes.
+        delta: δ of (ε, δ)-unlearning, in [0, 1).
+        confidence: of each bound, in (0, 1).
+        statistic: what a model's logits are reduced to, "hinge" or "loss".
+
+    Raises:
+        InputError: shapes that do not fit, NaN or infinite logits, fewer than two models on a side, no examples,
+            labels or δ out of range.
+
+    Source: Krähenmann et al., *Forget with Precision*, 2023; interval after Jagielski et al., 2020.
+
+    >>> logits = torch.randn(5, 8, 10, generator=torch.Generator().manual_seed(0))
+    >>> epsilon(logits[:, :4], logits[:, 4:], torch.zeros(5, dtype=int)).n_models
+    4
+    """
+    unlearned, retrained, labels = _check(unlearned, retrained, labels, delta, confidence, statistic)
+    reduce = STATISTICS[statistic]
+    values_u, values_r = reduce(unlearned, labels), reduce(retrained, labels)
+    gaussians = statistic == "hinge"
+    negative, positive = _orient(*_scores(values_u, values_r, values_u, values_r, gaussians))
+    _, fp, fn = kernel.error_counts(negative, positive)
+    point = kernel.epsilon_at(fp, fn, negative.shape[1], positive.shape[1], delta)
+    lower, upper, ceiling = _interval(values_u, values_r, delta, confidence, gaussians)
+    arrays = (t.cpu().numpy() for t in (point, lower, upper))
+    return Epsilon(*arrays, unlearned.shape[1], retrained.shape[1], ceiling, delta, confidence, statistic)
+
+
+def epsilon_curve(unlearned, retrained, labels, deltas, *, statistic="hinge") -> NDArray[np.float64]:
+    """Median ε̂ at each δ, (D,): the scores are sorted once and serve every δ. Arguments as for `epsilon`.
+
+    Source: Krähenmann et al., 2023, figure 2.
+    """
+    if not len(deltas):
+        raise InputError("no δ was given: pass at least one value in [0, 1).")
+    worst = max(deltas, key=lambda d: abs(d - 0.5))
+    unlearned, retrained, labels = _check(unlearned, retrained, labels, worst, 0.5, statistic)
+    values_u, values_r = (STATISTICS[statistic](x, labels) for x in (unlearned, retrained))
+    scores = _scores(values_u, values_r, values_u, values_r, statistic == "hinge")
+    negative, positive = _orient(*scores)
+    _, fp, fn = kernel.error_counts(negative, positive)
+    n, p = negative.shape[1], positive.shape[1]
+    points = [kernel.epsilon_at(fp, fn, n, p, float(d)) for d in deltas]
+    return np.array([_quantile(p.cpu().numpy(), 0.5) for p in points])
+
+
+def split_null(retrained: Tensor, seed: int | None = None) -> tuple[Tensor, Tensor]:
+    """Two disjoint halves of the retrained models for the null row: (E, M, C) → "unlearned", "retrained".
+
+    Without a seed the second half stands for the unlearned models, as in the paper; with one, a random half does.
+    """
+    m = retrained.shape[1]
+    if m < 4:
+        raise InputError(f"the null row needs at least 4 retrained models, two on each side: got {m}.")
+    order = torch.arange(m)
+    if seed is not None:
+        order = torch.randperm(m, generator=torch.Generator().manual_seed(seed))
+    return retrained[:, order[m // 2 :]], retrained[:, order[: m // 2]]
+
+
+def _scores(u: Tensor, r: Tensor, fit_u: Tensor, fit_r: Tensor, gaussians: bool) -> tuple[Tensor, Tensor]:
+    """Scores of unlearned `u` and retrained `r` models by an attack fitted to `fit_u` and `fit_r`."""
+    if not gaussians:
+        return u, r
+    fits = kernel.gaussian(fit_u), kernel.gaussian(fit_r)
+    return kernel.log_likelihood_ratio(u, *fits), kernel.log_likelihood_ratio(r, *fits)
+
+
+def _flip(score_u: Tensor, score_r: Tensor) -> Tensor:
+    """(E, 1) bool: where the retrained models score higher by the median, and so are the positives."""
+    return (kernel.median(score_r) > kernel.median(score_u))[:, None]
+
+
+def _orient(score_u: Tensor, score_r: Tensor, flip: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(negative, positive): the positives are the side that scores higher. Sides of unequal size keep their roles
+    and change sign instead, which gives the same thresholds."""
+    flip = _flip(score_u, score_r) if flip is None else flip
+    sign = torch.where(flip, -1.0, 1.0)
+    return score_r * sign, score_u * sign
+
+
+def _interval(values_u, values_r, delta, confidence, gaussians) -> tuple[Tensor, Tensor, float]:
+    """Bounds per example and the ceiling: attack and threshold from the even models, counts from the odd ones."""
+    fit_u, fit_r, held_u, held_r = values_u[:, ::2], values_r[:, ::2], values_u[:, 1::2], values_r[:, 1::2]
+    score_u, score_r = _scores(fit_u, fit_r, fit_u, fit_r, gaussians)
+    flip = _flip(score_u, score_r)
+    negative, positive = _orient(score_u, score_r, flip)
+    thresholds, fp, fn = kernel.error_counts(negative, positive)
+    certified, _ = _bounds(negative.shape[1], positive.shape[1], delta, confidence, fp.device)
+    best = certified[fp.long(), fn.long()].argmax(1, keepdim=True)
+    # Halfway to the next lower score: the middle of the gap that the threshold stands for.
+    middle = (thresholds.gather(1, best) + thresholds.gather(1, (best - 1).clamp_min(0))) / 2
+
+    held = _scores(held_u, held_r, fit_u, fit_r, gaussians)
+    negative, positive = _orient(*held, flip)
+    fp, fn = (negative >= middle).sum(1), (positive < middle).sum(1)
+    low, high = _bounds(negative.shape[1], positive.shape[1], delta, confidence, fp.device)
+    return low[fp, fn], high[fp, fn], float(low[0, 0])
+
+
+def _bounds(n: int, p: int, delta: float, confidence: float, device) -> tuple[Tensor, Tensor]:
+    """Lower and upper bound on ε for every pair of counts, two (n + 1, p + 1) tables.
+
+    Each rate's Clopper-Pearson bound holds with 1 − α/2, both together with 1 − α (union bound).
+    """
+    (fpr_low, fpr_high), (fnr_low, fnr_high) = (clopper_pearson(m, confidence) for m in (n, p))
+    low = _largest(fpr_high[:, None], fnr_high[None, :], delta)
+    high = _largest(fpr_low[:, None], fnr_low[None, :], delta)
+    return torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
+
+
+def _largest(fpr, fnr, delta) -> NDArray[np.float64]:
+    """max over both directions of the ε bound, and never below 0, which holds for any two distributions."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        one = np.log(np.maximum(1 - delta - fpr, 0)) - np.log(fnr)
+        two = np.log(np.maximum(1 - delta - fnr, 0)) - np.log(fpr)
+    return np.fmax(np.fmax(one, two), 0.0)
+
+
+def clopper_pearson(n: int, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two-sided bounds on a rate for every count 0 … n out of n: (lower, upper), each (n + 1,).
+
+    Source: Clopper and Pearson, Biometrika 26, 1934.
+
+    >>> round(float(clopper_pearson(40, 0.95)[1][0]), 4)
+    0.0881
+    """
+    k, alpha = np.arange(n + 1), 1 - confidence
+    lower, upper = beta.ppf(alpha / 2, k, n - k + 1), beta.ppf(1 - alpha / 2, k + 1, n - k)
+    lower[0], upper[n] = 0.0, 1.0
+    return lower, upper
+
+
+def _quantile(values: NDArray[np.float64], q: float) -> float:
+    """Quantile over the entries that are not NaN. The median averages the middle two; others take the upper one,
+    so that ∞ and a finite neighbour are never mixed."""
+    values = np.sort(values[~np.isnan(values)])
+    if not len(values):
+        return math.nan
+    if q == 0.5:
+        return float((values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2)
+    return float(values[min(math.ceil(q * (len(values) - 1)), len(values) - 1)])
+
+
+def _check(unlearned, retrained, labels, delta, confidence, statistic) -> tuple[Tensor, Tensor, Tensor]:
+    """The arguments as tensors, or one sentence that says what is wrong with them."""
+    if statistic not in STATISTICS:
+        raise InputError(f"unknown statistic {statistic!r}: expected one of {', '.join(STATISTICS)}.")
+    if not 0 <= delta < 1:
+        raise InputError(f"delta is {delta}: expected 0 ≤ delta < 1.")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence}: expected a value between 0 and 1, such as 0.95.")
+    unlearned, retrained, labels = (torch.as_tensor(x) for x in (unlearned, retrained, labels))
+    for name, logits in (("unlearned", unlearned), ("retrained", retrained)):
+        if logits.ndim != 3:
+            shape = tuple(logits.shape)
+            raise InputError(f"{name} logits have shape {shape}: expected (examples, models, classes).")
+        if logits.shape[0] == 0:
+            raise InputError(f"there are no forget examples in the {name} logits: at least one is needed.")
+        if logits.shape[1] < 2:
+            raise InputError(f"there is {logits.shape[1]} {name} model: the attack needs at least 2 on each side.")
+        if logits.shape[2] < 2:
+            raise InputError(f"the {name} logits have {logits.shape[2]} class: at least 2 are needed.")
+        if not bool(torch.isfinite(logits).all()):
+            raise InputError(f"the {name} logits contain NaN or ∞: check the models that gave them.")
+    if unlearned.shape[0] != retrained.shape[0]:
+        counts = f"{unlearned.shape[0]} unlearned and {retrained.shape[0]} retrained"
+        raise InputError(f"the example counts differ, {counts}: both must be the same forget set in one order.")
+    if unlearned.shape[2] != retrained.shape[2]:
+        counts = f"{unlearned.shape[2]} unlearned and {retrained.shape[2]} retrained"
+        raise InputError(f"the class counts differ, {counts}: both models must be trained on one set of classes.")
+    if labels.shape != unlearned.shape[:1]:
+        raise InputError(f"labels have shape {tuple(labels.shape)}: expected one per example, ({len(unlearned)},).")
+    labels = labels.long().to(unlearned.device)
+    if bool(((labels < 0) | (labels >= unlearned.shape[2])).any()):
+        raise InputError(f"a label lies outside 0 … {unlearned.shape[2] - 1}, the classes of the logits.")
+    return unlearned, retrained.to(unlearned.device), labels

@@ -1,0 +1,115 @@
+"""Logits as *Forget with Precision* published them: a folder, or a zip that is read in place.
+
+Layout: ``logits_retain.npy`` and ``APPROACH/logits_unlearn.npy``, float arrays of shape (examples, 1 + models,
+classes) whose entry 0 along axis 1 is the one-hot label; ``metrics.csv`` and ``APPROACH/metrics.csv`` with the
+columns seed, retain_accuracy, forget_accuracy, test_accuracy (shares between 0 and 1).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mulib.errors import InputError
+
+NULL = "baseline"  # the published name of the retrained-against-retrained row; its own logits are never used
+
+
+@dataclass(frozen=True)
+class Logits:
+    """An open logits folder. `path` is a folder or a .zip of the published layout."""
+
+    path: Path
+
+    def __post_init__(self):
+        object.__setattr__(self, "path", Path(self.path))
+        if not self.path.exists():
+            raise InputError(f"{self.path} does not exist: expected a folder or a zip with logits_retain.npy.")
+        if self.path.is_file() and not zipfile.is_zipfile(self.path):
+            raise InputError(f"{self.path} is no zip archive: expected a folder or a zip with logits_retain.npy.")
+        if "logits_retain.npy" not in self._names:
+            raise InputError(f"{self.path} holds no logits_retain.npy: expected the published layout at its top.")
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        if self.path.is_dir():
+            files = [*self.path.glob("*.*"), *self.path.glob("*/*.*")]
+            return frozenset(p.relative_to(self.path).as_posix() for p in files)
+        with zipfile.ZipFile(self.path) as archive:
+            return frozenset(archive.namelist())
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file of the layout."""
+        if self.path.is_dir():
+            return (self.path / name).read_bytes()
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(name)
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{self.path} is damaged at {name} ({error}): fetch it again.") from error
+
+    @property
+    def approaches(self) -> tuple[str, ...]:
+        """The approaches that have logits, in alphabetical order, without the null row."""
+        found = (n.rpartition("/")[0] for n in self._names if n.endswith("/logits_unlearn.npy"))
+        return tuple(sorted(set(found) - {NULL}))
+
+    @cached_property
+    def retrained(self) -> Tensor:
+        """Logits of the retrained models, (examples, models, classes)."""
+        return self._load("logits_retain.npy")[0]
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """(examples,) int64."""
+        return self._load("logits_retain.npy")[1]
+
+    def unlearned(self, approach: str) -> Tensor:
+        """Logits of one approach's unlearned models, (examples, models, classes)."""
+        if approach not in self.approaches:
+            known = ", ".join(self.approaches) or "none"
+            raise InputError(f"there is no approach {approach!r} in {self.path}: it holds {known}.")
+        logits, labels = self._load(f"{approach}/logits_unlearn.npy")
+        if labels.shape != self.labels.shape or not torch.equal(labels, self.labels):
+            counts = f"{len(labels)} against {len(self.labels)} examples"
+            raise InputError(f"{approach} and logits_retain.npy are not the same forget set ({counts}, by labels).")
+        return logits
+
+    def accuracy(self, approach: str = NULL) -> dict[str, Tensor]:
+        """{"retain": …, "forget": …, "test": …}: (models,) shares, of an approach or of the retrained models."""
+        name = "metrics.csv" if approach == NULL else f"{approach}/metrics.csv"
+        if name not in self._names:
+            raise InputError(f"{self.path} holds no {name}: expected the accuracies of {approach} beside its logits.")
+        try:
+            rows = list(csv.DictReader(io.StringIO(self.read(name).decode())))
+            columns = {s: torch.tensor([float(r[f"{s}_accuracy"]) for r in rows]) for s in ("retain", "forget", "test")}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{name} in {self.path} cannot be read ({error}): expected the columns seed, retain_accuracy,"
+                " forget_accuracy and test_accuracy."
+            ) from error
+        if not rows:
+            raise InputError(f"{name} in {self.path} has no rows: expected one per model.")
+        return columns
+
+    def _load(self, name: str) -> tuple[Tensor, Tensor]:
+        """Logits (examples, models, classes) and labels (examples,) of one file."""
+        try:
+            array = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise InputError(f"{name} in {self.path} cannot be read, it may be truncated: fetch it again.") from error
+        if array.ndim != 3 or array.dtype.kind != "f" or array.shape[1] < 2 or 0 in array.shape:
+            found = f"{array.dtype} of shape {array.shape}"
+            raise InputError(f"{name} in {self.path} is {found}: expected floats (examples, 1 + models, classes).")
+        one_hot = array[:, 0]
+        if not (np.isin(one_hot, (0, 1)).all() and (one_hot.sum(1) == 1).all()):
+            raise InputError(f"{name} in {self.path} has no one-hot labels at entry 0 along axis 1, as published.")
+        return torch.from_numpy(array[:, 1:]), torch.from_numpy(one_hot.argmax(1))

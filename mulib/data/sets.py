@@ -1,0 +1,140 @@
+"""What a task's data looks like: image sets that live where the model lives, and what a method may see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mulib.errors import InputError
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images kept as bytes, with what is known of each of them.
+
+    Attributes:
+        images: (N, channels, height, width) uint8, in memory or memory-mapped, on any device.
+        labels: (N,) int64 classes; (N, A) float 0/1 attributes; or (N,) float values such as ages.
+        classes: the class or attribute names, in label order.
+        identities: (N,) int64, which person each image shows, where that is known.
+        mean, std: per channel, what `batches` normalises pixels in [0, 1] with.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...] = ()
+    identities: Tensor | None = None
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self):
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            found = f"{self.images.dtype} of shape {tuple(self.images.shape)}"
+            raise InputError(f"images are {found}: expected uint8 of shape (N, channels, height, width).")
+        for name in ("labels", "identities"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.images):
+                raise InputError(f"there are {len(self.images)} images but {len(values)} {name}: expected one each.")
+        if self.classes and not self.labels.is_floating_point() and len(self.labels):
+            low, high = int(self.labels.min()), int(self.labels.max())
+            if low < 0 or high >= len(self.classes):
+                where = f"labels lie in {low} … {high}"
+                raise InputError(
+                    f"{where}, outside the {len(self.classes)} classes: expected 0 … {len(self.classes) - 1}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, index: Tensor) -> ImageSet:
+        """The images at `index` (int64 positions or a bool mask), in that order, as a set of their own."""
+        pick = {name: v[index] for name in ("images", "labels", "identities") if (v := getattr(self, name)) is not None}
+        return replace(self, **pick)
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same set with its bytes on `device`: a set is moved once, not batch by batch."""
+        move = {name: v.to(device) for name in ("images", "labels") if (v := getattr(self, name)) is not None}
+        return replace(self, **move)
+
+    def pixels(self, index: Tensor | slice) -> Tensor:
+        """Images as normalised float32, (n, channels, height, width), on the device of the set."""
+        x = self.images[index].to(torch.float32)
+        mean, std = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (self.mean, self.std))
+        return x.div_(255.0).sub_(mean).div_(std)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) batches: shuffled by a CPU `generator`, or in order; the last may be small."""
+        if generator is None:
+            for start in range(0, len(self), batch_size):
+                part = slice(start, start + batch_size)
+                yield self.pixels(part), self.labels[part]
+            return
+        order = torch.randperm(len(self), generator=generator).to(self.images.device)
+        for index in order.split(batch_size):
+            yield self.pixels(index), self.labels[index]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an unlearning method may see. It holds no test set, so nothing can be selected on one by accident."""
+
+    retain: ImageSet
+    forget: ImageSet
+    val: ImageSet
+
+
+@dataclass(frozen=True)
+class Task:
+    """One experiment's data.
+
+    Attributes:
+        train: what the original model is trained on.
+        forget_index: (F,) int64, the positions in `train` of the forget set; the rest is the retain set.
+        val: held out, for choosing hyper-parameters.
+        test: held out, for utility.
+        unseen: held out and drawn as the forget set was: the attack's non-members.
+    """
+
+    name: str
+    train: ImageSet
+    forget_index: Tensor
+    val: ImageSet
+    test: ImageSet
+    unseen: ImageSet
+    _mask: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self):
+        n, f = len(self.train), len(self.forget_index)
+        if f == 0:
+            raise InputError(f"the forget set of task {self.name!r} is empty: name at least one training example.")
+        mask = torch.zeros(n, dtype=torch.bool)
+        if int(self.forget_index.min()) < 0 or int(self.forget_index.max()) >= n:
+            raise InputError(f"the forget set of task {self.name!r} lies outside its {n} training examples.")
+        mask[self.forget_index] = True
+        if int(mask.sum()) in (n,):
+            raise InputError(f"the forget set of task {self.name!r} is all of train: nothing is left to retain.")
+        object.__setattr__(self, "_mask", mask)
+
+    @cached_property
+    def forget(self) -> ImageSet:
+        """What must be removed, in the order of `forget_index`."""
+        return self.train.subset(self.forget_index)
+
+    @cached_property
+    def retain(self) -> ImageSet:
+        """What must be kept: train without the forget set."""
+        return self.train.subset(~self._mask)
+
+    @property
+    def request(self) -> Request:
+        """The part of the task that an unlearning method receives."""
+        return Request(self.retain, self.forget, self.val)
+
+    @property
+    def sets(self) -> dict[str, ImageSet]:
+        """The four sets that models are judged on, by name."""
+        return {"retain": self.retain, "forget": self.forget, "test": self.test, "unseen": self.unseen}

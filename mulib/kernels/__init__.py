@@ -1,0 +1,1 @@
+"""The hot loops: tensors in, tensors out, on any device."""

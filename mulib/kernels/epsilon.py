@@ -1,0 +1,106 @@
+"""The per-example likelihood-ratio attack, for all examples at once.
+
+Shapes: E examples, M models (Mr retrained, Mu unlearned), C classes. Everything is float64 and lives on the
+device of its input. Floor per approach: the logits are read once (4·E·(Mr+Mu)·C bytes), and E rows of Mr+Mu
+scores are sorted (E·(Mr+Mu)·log2(Mr+Mu) comparisons); memory is linear in E·(Mr+Mu)·C.
+
+Source: Krähenmann et al., *Forget with Precision*, 2023, section on the evaluation metric; the detection-error
+trade-off is the one of scikit-learn's ``det_curve``, which the paper's released attack calls.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# A Gaussian fitted to identical values would be a point mass. It gets this width (in logits or nats), which is
+# below what float32 logits of ordinary size resolve, so that the density exists and equal values stay equal.
+MIN_STD = 1e-6
+# Scores that agree to so many decimals differ by rounding error only, and are ties.
+DECIMALS = 9
+
+
+def hinge(logits: Tensor, labels: Tensor) -> Tensor:
+    """z_y − max_{c≠y} z_c of every model on every example: logits (E, M, C), labels (E,) → (E, M) float64."""
+    index = labels.view(-1, 1, 1).expand(-1, logits.shape[1], 1)
+    true = logits.gather(2, index).squeeze(2)
+    best_other = logits.scatter(2, index, -torch.inf).amax(2)
+    return true.double() - best_other.double()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """−log softmax(z)_y in nats: logits (E, M, C), labels (E,) → (E, M) float64."""
+    index = labels.view(-1, 1, 1).expand(-1, logits.shape[1], 1)
+    return -logits.double().log_softmax(2).gather(2, index).squeeze(2)
+
+
+def gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum-likelihood mean and standard deviation per row, floored at `MIN_STD`: (E, M) → (E, 1), (E, 1)."""
+    std, mean = torch.std_mean(x, dim=1, correction=0, keepdim=True)
+    return mean, std.clamp_min(MIN_STD)
+
+
+def log_likelihood_ratio(x: Tensor, numerator: tuple, denominator: tuple) -> Tensor:
+    """log p(x; numerator) − log p(x; denominator) for two `gaussian` fits: (E, M) → (E, M), rounded to `DECIMALS`."""
+    (mean_n, std_n), (mean_d, std_d) = numerator, denominator
+    ratio = ((x - mean_d) / std_d).square_().sub_(((x - mean_n) / std_n).square_()).mul_(0.5)
+    return ratio.add_(std_d.log() - std_n.log()).round_(decimals=DECIMALS).add_(0.0)  # + 0 turns −0 into 0
+
+
+def sort_rows(x: Tensor) -> Tensor:
+    """Each row in ascending order. On the CPU NumPy's vectorised sort takes a fifth of the time of torch's."""
+    return torch.from_numpy(np.sort(x.numpy(), axis=1)) if x.device.type == "cpu" else x.sort(dim=1).values
+
+
+def median(x: Tensor) -> Tensor:
+    """The row medians, the mean of the middle two for even lengths (as NumPy's): (E, M) → (E,)."""
+    ordered, m = sort_rows(x), x.shape[1]
+    return (ordered[:, (m - 1) // 2] + ordered[:, m // 2]) / 2
+
+
+def error_counts(negative: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """False positives and false negatives at every threshold of "positive where score ≥ threshold".
+
+    Args:
+        negative, positive: finite scores, (E, Mn) and (E, Mp).
+
+    Returns:
+        thresholds (E, T), false positives (E, T) and false negatives (E, T), T = Mn + Mp, ascending. A threshold
+        that occurs several times (a tie) has its counts at each occurrence.
+    """
+    n, p = negative.shape[1], positive.shape[1]
+    # One sort serves both groups: the last bit of the score says which group it came from.
+    keys = torch.cat([negative, positive], 1).view(torch.int64) & -2
+    keys[:, n:] |= 1
+    keys = sort_rows(keys.view(torch.float64)).view(torch.int64)
+    is_positive = keys & 1
+    scores = keys & -2
+    # Positives strictly below each entry; a tied entry takes the count of the first of its ties.
+    below = is_positive.cumsum(1, dtype=torch.int32) - is_positive.to(torch.int32)
+    total = torch.arange(n + p, dtype=torch.int32, device=scores.device).expand_as(below)
+    tied = scores[:, 1:] == scores[:, :-1]
+    if bool(tied.any()):
+        first = torch.zeros_like(below)
+        first[:, 1:] = torch.where(tied, 0, total[:, 1:])
+        first = first.cummax(1).values
+        below, total = below.gather(1, first.long()), first
+    return scores.view(torch.float64), n - (total - below), below
+
+
+def epsilon_at(fp: Tensor, fn: Tensor, n_negative: int, n_positive: int, delta: float) -> Tensor:
+    """The largest ε over all thresholds: counts (E, T) → (E,).
+
+    ε = max(log((1 − δ − FPR)/FNR), log((1 − δ − FNR)/FPR)). Both rates zero at one threshold: ∞. A threshold
+    at which exactly one rate is zero, or both numerators are ≤ 0, is discarded; with none left ε is NaN.
+    """
+    args = {"dtype": torch.float64, "device": fp.device}
+    fpr = torch.arange(n_negative + 1, **args) / n_negative
+    fnr = torch.arange(n_positive + 1, **args) / n_positive
+    # A rate takes n + 1 values, so all logarithms are looked up in one (Mn + 1) × (Mp + 1) table.
+    table = torch.fmax((1 - delta - fpr)[:, None].log() - fnr.log(), (1 - delta - fnr).log() - fpr[:, None].log())
+    table[0, :] = table[:, 0] = -torch.inf
+    table[0, 0] = torch.inf
+    table.nan_to_num_(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    best = table.view(-1)[fp * (n_positive + 1) + fn].amax(1)
+    return best.masked_fill(best == -torch.inf, torch.nan)

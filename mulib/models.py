@@ -1,0 +1,110 @@
+"""Networks: ResNet-18 of any width, and what every model can do: start again from a seed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from mulib.errors import InputError
+
+
+class ResNet18(nn.Module):
+    """The 18-layer residual network: a stem, four stages of two basic blocks, global average pooling, one linear layer.
+
+    At width 64 with the "imagenet" stem its parameters have torchvision's names and shapes.
+    Input (N, in_channels, height, width), output logits (N, classes).
+
+    Source: He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016; CIFAR form as in section 4.2.
+    """
+
+    def __init__(self, classes: int, width: int, stem: str, in_channels: int):
+        super().__init__()
+        if stem == "cifar":
+            self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+            self.maxpool: nn.Module = nn.Identity()
+        else:
+            self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = _stage(width, width, stride=1)
+        self.layer2 = _stage(width, 2 * width, stride=2)
+        self.layer3 = _stage(2 * width, 4 * width, stride=2)
+        self.layer4 = _stage(4 * width, 8 * width, stride=2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(8 * width, classes)
+
+    def init_weights(self) -> None:
+        """He initialisation of the convolutions, as torchvision's."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the linear layer sees: (N, 8·width)."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.avgpool(x).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.features(x))
+
+
+def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """Two basic blocks; the first changes resolution and width, its shortcut by a 1×1 convolution."""
+    shortcut = None
+    if stride != 1 or inputs != outputs:
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
+
+
+def resnet18(
+    classes: int,
+    *,
+    width: int = 64,
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    in_channels: int = 3,
+    seed: int = 0,
+) -> ResNet18:
+    """A freshly initialised ResNet-18; the same seed gives the same weights.
+
+    Args:
+        classes: size of the output, ≥ 1.
+        width: channels of the first stage (64 in the paper; 8 to 16 train on a laptop).
+        stem: "cifar" (3×3, stride 1, no pooling; 8 to 64 pixels) or "imagenet" (7×7, stride 2, max-pool).
+
+    Raises:
+        InputError: a size below 1 or an unknown stem.
+    """
+    if min(classes, width, in_channels) < 1:
+        raise InputError(f"classes {classes}, width {width}, in_channels {in_channels}: each must be at least 1.")
+    if stem not in ("cifar", "imagenet"):
+        raise InputError(f"unknown stem {stem!r}: expected 'cifar' or 'imagenet'.")
+    with torch.random.fork_rng(devices=[]):  # building draws weights too: leave the caller's generator alone
+        model = ResNet18(classes, width, stem, in_channels)
+    return reinitialise(model, seed)
+
+
+def reinitialise(model: nn.Module, seed: int) -> nn.Module:
+    """The same architecture with new weights drawn from `seed`; `model` is untouched, its device and mode are kept.
+
+    Every module's own `reset_parameters` runs, then the model's `init_weights` where it has one.
+    """
+    fresh = copy.deepcopy(model).cpu()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in fresh.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        if hasattr(fresh, "init_weights"):
+            fresh.init_weights()
+    return fresh.to(device_of(model))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's first parameter lives."""
+    return next(model.parameters()).device
