@@ -69,5 +69,33 @@ def _report(planned, finished, shown_seed):
     return counts["failed"]
 
 
+@main.group(invoke_without_command=True)
+@click.pass_context
+def data(ctx):
+    """List the data sets: which are on this machine and where, and how to get the others."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from mulib.data.catalogue import listing
+
+    entries = listing()
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        click.echo(f"{'✓' if entry.available else '–'} {entry.name:<{width}}  {entry.where}")
+
+
+@data.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def check(name, as_json):
+    """Look for leaks in the data set NAME: copies, near copies, label conflicts, people in several sets."""
+    import json
+
+    from mulib.data import leaks
+    from mulib.data.catalogue import load
+
+    report = leaks.check(load(name))
+    click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
+
+
 if __name__ == "__main__":
     main()

@@ -1,8 +1,26 @@
-"""Data: tasks and requests, readers of real data sets, and where they are found."""
+"""Data: tasks and requests, readers of real data sets, the leak check, and where data is found."""
 
 from mulib.data.digits import digits
 from mulib.data.download import fetch, find
 from mulib.data.logits import Logits
+from mulib.data.readers.ages import agedb, utkface
+from mulib.data.readers.celeba import celeba, mucac
+from mulib.data.readers.cifar import cifar10
+from mulib.data.readers.mufac import mufac
 from mulib.data.sets import ImageSet, Request, Task
 
-__all__ = ["ImageSet", "Logits", "Request", "Task", "digits", "fetch", "find"]
+__all__ = [
+    "ImageSet",
+    "Logits",
+    "Request",
+    "Task",
+    "agedb",
+    "celeba",
+    "cifar10",
+    "digits",
+    "fetch",
+    "find",
+    "mucac",
+    "mufac",
+    "utkface",
+]

@@ -68,6 +68,19 @@ def roots() -> list[Path]:
     return [*named, Path(pooch.os_cache("mulib"))]
 
 
+def folders() -> list[Path]:
+    """The roots that are to be searched.
+
+    Raises:
+        InputError: a `MULIB_DATA` that names no folder.
+    """
+    *named, cache = roots()
+    for root in named:
+        if not root.is_dir():
+            raise InputError(f"MULIB_DATA names {root}, which is no folder: correct it, or unset it.")
+    return [*named, cache]
+
+
 def find(name: str) -> Logits | None:
     """The artefact where it lies on this machine, or None. Nothing is downloaded.
 
@@ -75,10 +88,7 @@ def find(name: str) -> Logits | None:
         InputError: an unknown name, or a `MULIB_DATA` that names no folder.
     """
     source = _source(name)
-    for root in roots()[:-1]:
-        if not root.is_dir():
-            raise InputError(f"MULIB_DATA names {root}, which is no folder: correct it, or unset it.")
-    for root in roots():
+    for root in folders():
         for place in source.places:
             try:
                 return Logits(root / place)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,10 @@ class ImageSet:
         classes: the class or attribute names, in label order.
         identities: (N,) int64, which person each image shows, where that is known.
         mean, std: per channel, what `batches` normalises pixels in [0, 1] with.
+        names: (N,) str, the file each image came from.
+        digests: (N, 32) uint8, the SHA-256 of that file.
+        augment: what shuffled batches pass through, uint8 to uint8 (see `mulib.data.augment`); evaluation, in order,
+            never does. `dataclasses.replace(data, augment=None)` trains without.
     """
 
     images: Tensor
@@ -30,12 +35,15 @@ class ImageSet:
     identities: Tensor | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    names: np.ndarray | None = None
+    digests: Tensor | None = None
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
     def __post_init__(self):
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             found = f"{self.images.dtype} of shape {tuple(self.images.shape)}"
             raise InputError(f"images are {found}: expected uint8 of shape (N, channels, height, width).")
-        for name in ("labels", "identities"):
+        for name in ("labels", "identities", "names", "digests"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.images):
                 raise InputError(f"there are {len(self.images)} images but {len(values)} {name}: expected one each.")
@@ -51,9 +59,17 @@ class ImageSet:
         return len(self.images)
 
     def subset(self, index: Tensor) -> ImageSet:
-        """The images at `index` (int64 positions or a bool mask), in that order, as a set of their own."""
-        pick = {name: v[index] for name in ("images", "labels", "identities") if (v := getattr(self, name)) is not None}
-        return replace(self, **pick)
+        """The images at `index` (int64 positions or a bool mask), in that order, as a set of their own.
+
+        A run of neighbours shares the memory of this set's images: nothing is read or copied.
+        """
+        if index.dtype == torch.bool:
+            index = index.nonzero()[:, 0]
+        run = len(index) > 0 and bool((index.diff() == 1).all())
+        rows = index.to(self.images.device)
+        images = self.images[int(index[0]) : int(index[-1]) + 1] if run else self.images.index_select(0, rows)
+        known = {k: v for k in ("labels", "identities", "names", "digests") if (v := getattr(self, k)) is not None}
+        return replace(self, images=images, **{k: v[index] for k, v in known.items()})
 
     def to(self, device: torch.device | str) -> ImageSet:
         """The same set with its bytes on `device`: a set is moved once, not batch by batch."""
@@ -62,12 +78,10 @@ class ImageSet:
 
     def pixels(self, index: Tensor | slice) -> Tensor:
         """Images as normalised float32, (n, channels, height, width), on the device of the set."""
-        x = self.images[index].to(torch.float32)
-        mean, std = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (self.mean, self.std))
-        return x.div_(255.0).sub_(mean).div_(std)
+        return self._normalised(self.images[index])
 
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) batches: shuffled by a CPU `generator`, or in order; the last may be small."""
+        """(images, labels) batches: shuffled by a CPU `generator` and augmented, or in order; the last may be small."""
         if generator is None:
             for start in range(0, len(self), batch_size):
                 part = slice(start, start + batch_size)
@@ -75,7 +89,15 @@ class ImageSet:
             return
         order = torch.randperm(len(self), generator=generator).to(self.images.device)
         for index in order.split(batch_size):
-            yield self.pixels(index), self.labels[index]
+            images = self.images.index_select(0, index)
+            if self.augment is not None:
+                images = self.augment(images, generator)
+            yield self._normalised(images), self.labels[index]
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """(x / 255 − mean) / std as one multiplication and one subtraction."""
+        mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
+        return images.to(torch.float32).mul_(1 / (255.0 * std)).sub_(mean / std)
 
 
 @dataclass(frozen=True)
@@ -115,7 +137,7 @@ class Task:
         if int(self.forget_index.min()) < 0 or int(self.forget_index.max()) >= n:
             raise InputError(f"the forget set of task {self.name!r} lies outside its {n} training examples.")
         mask[self.forget_index] = True
-        if int(mask.sum()) in (n,):
+        if bool(mask.all()):
             raise InputError(f"the forget set of task {self.name!r} is all of train: nothing is left to retain.")
         object.__setattr__(self, "_mask", mask)
 
@@ -138,3 +160,23 @@ class Task:
     def sets(self) -> dict[str, ImageSet]:
         """The four sets that models are judged on, by name."""
         return {"retain": self.retain, "forget": self.forget, "test": self.test, "unseen": self.unseen}
+
+    def deduplicated(self) -> Task:
+        """The same task without copies: of images that are equal or near copies, one remains, across all sets.
+
+        The one that remains is the first in the order forget, retain, val, test, unseen, so the request is kept and
+        what is held out stays held out. Copies of one picture that carry different labels are all removed. What counts
+        as a near copy is `mulib.data.leaks.NEAR`; people who appear in several sets remain.
+
+        Raises:
+            InputError: nothing would be left of the forget or of the retain set.
+        """
+        from mulib.data.leaks import originals
+
+        kept = originals(self)
+        return replace(
+            self,
+            train=self.train.subset(kept["train"]),
+            forget_index=torch.searchsorted(kept["train"], self.forget_index[kept["forget"]]),
+            **{name: getattr(self, name).subset(kept[name]) for name in ("val", "test", "unseen")},
+        )

@@ -1,0 +1,203 @@
+"""Decode once: images as memory-mapped bytes, in a cache keyed by what the files contain and by their size.
+
+One entry is a folder ``images/KEY``: ``images.npy`` (N, 3, H, W) uint8, ``digests.npy`` (N, 32) uint8, and
+``state.json``, which holds a checksum for every `CHUNK` rows. An interrupted build resumes after its last good chunk;
+an entry that was touched since it was sealed is verified, and its bad chunks are decoded again: one mechanism.
+Builders of the same entry wait for each other behind a file lock, which the system drops when a process dies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.io import ImageReadMode, decode_image
+from tqdm import tqdm
+
+from mulib.data.archive import Archive
+from mulib.data.download import roots
+from mulib.errors import InputError
+
+CHUNK = 512  # rows per checksum: what an interruption costs at most, and what a flipped bit makes us decode again
+VERSION = "1"  # part of every key: raise it when decoding or resizing changes
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """images: (N, 3, H, W) uint8, memory-mapped; digests: (N, 32) uint8, the SHA-256 of each file's bytes."""
+
+    images: Tensor
+    digests: Tensor
+
+
+def decoded(archive: Archive, names: list[str], size: int | None = None) -> Decoded:
+    """The named images of an archive as RGB, in that order; decoded on the first call, mapped on every later one.
+
+    Args:
+        size: resize to (size, size), bilinear with antialiasing as torchvision's `Resize`; None keeps the files' own
+            size, which must then be the same for all.
+
+    The decoding runs on all cores. An entry whose files were modified after they were written is verified, checksum
+    by checksum, and what is damaged is decoded again; two processes that ask for the same images build them once.
+
+    Raises:
+        InputError: a file that is missing, truncated, no image, or (without `size`) of another size than the first.
+    """
+    if not names:
+        raise InputError(f"{archive.path} has no images to read: fetch the data again, complete.")
+    if size is not None and size < 1:
+        raise InputError(f"size is {size}: expected a number of pixels ≥ 1, or None for the files' own size.")
+    stamp = hashlib.sha256(f"{VERSION} {size} {archive.stamp(names)}".encode()).hexdigest()
+    folder = roots()[-1] / "images"
+    shortcut = folder / "stamps" / stamp
+    try:
+        folder.joinpath("stamps").mkdir(parents=True, exist_ok=True)
+        if shortcut.exists() and (found := _Entry(folder / shortcut.read_text()).open()) is not None:
+            return found
+        digests = _digests(archive, names)
+        key = hashlib.sha256(f"{VERSION} {size} ".encode() + digests.tobytes()).hexdigest()[:32]
+        with FileLock(folder / f"{key}.lock"):
+            entry = _Entry(folder / key)
+            found = entry.open() or entry.build(archive, names, size, digests)
+        _write(shortcut, key)
+        return found
+    except OSError as error:
+        raise InputError(f"the cache {folder} cannot be used ({error}): make room, or set XDG_CACHE_HOME.") from error
+
+
+class _Entry:
+    """One folder of the cache."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.data = folder, folder / "images.npy"
+        try:
+            self.state = json.loads((folder / "state.json").read_text())
+            self.state["chunks"], self.state["sealed"], self.state["digests"]  # raises if it is damaged
+        except (OSError, ValueError, KeyError, TypeError):
+            self.state = {"chunks": {}, "sealed": None, "digests": None}
+
+    def open(self) -> Decoded | None:
+        """The sealed entry, or None where there is none, or where a file was touched or damaged since."""
+        try:
+            if self.state["sealed"] is None or self.state["sealed"] != self._touched():
+                return None
+            images, digests = np.load(self.data, mmap_mode="c"), np.load(self.folder / "digests.npy")
+        except (OSError, ValueError, EOFError):
+            return None
+        if zlib.crc32(digests) != self.state["digests"]:
+            return None
+        return Decoded(torch.from_numpy(images), torch.from_numpy(digests))
+
+    def build(self, archive: Archive, names: list[str], size: int | None, digests: np.ndarray) -> Decoded:
+        """Decode the chunks that are missing or damaged, then seal. The caller holds the lock."""
+
+        def load(name: str) -> np.ndarray:
+            return decode(archive.read(name), size, f"{archive.prefix}{name} in {archive.path}")
+
+        first = load(names[0])
+        shape = (len(names), *first.shape)
+        self.folder.mkdir(exist_ok=True)
+        rows = self._rows(shape)
+        self._strike(rows)
+        todo = [c for c in range(_chunks(rows)) if str(c) not in self.state["chunks"]]
+        with (
+            _pool() as pool,
+            tqdm(total=len(names), desc=f"decoding {archive.path.name}", unit="image", leave=False, delay=1.0) as bar,
+        ):
+            bar.update(len(names) - sum(len(rows[_part(c)]) for c in todo))
+            for c in todo:
+                part = _part(c)
+                for row, name, image in zip(rows[part], names[part], pool.map(load, names[part]), strict=True):
+                    _check_size(image, first, f"{archive.prefix}{name} in {archive.path}")
+                    row[:] = image
+                rows.flush()
+                self.state["chunks"][str(c)] = zlib.crc32(rows[part])
+                self._save(sealed=None)
+                bar.update(len(names[part]))
+        with (self.folder / "digests.npy").open("wb") as file:
+            np.save(file, digests)
+        self.state["digests"] = zlib.crc32(digests)
+        del rows
+        self._save(sealed=self._touched())
+        return Decoded(torch.from_numpy(np.load(self.data, mmap_mode="c")), torch.from_numpy(digests))
+
+    def _rows(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The writable rows: those of an interrupted build where they fit, else new ones."""
+        try:
+            rows = np.load(self.data, mmap_mode="r+")
+            if rows.shape == shape and rows.dtype == np.uint8:
+                return rows
+        except (OSError, ValueError, EOFError):
+            pass
+        self.state["chunks"] = {}
+        self.data.unlink(missing_ok=True)
+        return np.lib.format.open_memmap(self.data, mode="w+", dtype=np.uint8, shape=shape)
+
+    def _strike(self, rows: np.ndarray) -> None:
+        """Forget every chunk whose rows no longer have their checksum."""
+        chunks = {c: crc for c, crc in self.state["chunks"].items() if int(c) < _chunks(rows)}
+        self.state["chunks"] = {c: crc for c, crc in chunks.items() if zlib.crc32(rows[_part(int(c))]) == crc}
+
+    def _touched(self) -> list[int]:
+        stat = self.data.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+
+    def _save(self, sealed: list[int] | None) -> None:
+        self.state["sealed"] = sealed
+        _write(self.folder / "state.json", json.dumps(self.state))
+
+
+def decode(data: bytes, size: int | None, where: str) -> np.ndarray:
+    """One image file as RGB, (3, H, W) uint8; `where` names it in the error message."""
+    try:
+        image = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+    except (RuntimeError, ValueError) as error:  # ValueError: an empty file
+        raise InputError(f"{where} is truncated or no image: fetch it again, or remove it from the data.") from error
+    if size is not None and image.shape[-2:] != (size, size):
+        image = F.interpolate(image[None], (size, size), mode="bilinear", antialias=True)[0]
+    return image.numpy()
+
+
+def _check_size(image: np.ndarray, first: np.ndarray, where: str) -> None:
+    if image.shape != first.shape:
+        found, usual = (f"{width}×{height} pixels" for _, height, width in (image.shape, first.shape))
+        raise InputError(f"{where} has {found}, the first image {usual}: pass a size to resize all to.")
+
+
+def _digests(archive: Archive, names: list[str]) -> np.ndarray:
+    """The SHA-256 of every file, (N, 32) uint8."""
+    with _pool() as pool:
+        each = pool.map(lambda name: hashlib.sha256(archive.read(name)).digest(), names)
+        each = tqdm(each, desc=f"reading {archive.path.name}", total=len(names), unit="file", leave=False, delay=1.0)
+        return np.frombuffer(b"".join(each), np.uint8).reshape(-1, 32).copy()
+
+
+def _pool() -> ThreadPoolExecutor:
+    """A thread per core: reading, hashing, decoding and resizing all release the interpreter's lock."""
+    return ThreadPoolExecutor(getattr(os, "process_cpu_count", os.cpu_count)() or 1)
+
+
+def _chunks(rows: np.ndarray) -> int:
+    return -(-len(rows) // CHUNK)
+
+
+def _part(chunk: int) -> slice:
+    return slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a small file in one step, so that a reader sees the old or the new one."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    temporary.write_text(text)
+    os.replace(temporary, path)

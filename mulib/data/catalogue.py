@@ -1,0 +1,61 @@
+"""Every data set the library knows, by name: what `python -m mulib data` lists and checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mulib.data.digits import digits
+from mulib.data.download import SOURCES, find
+from mulib.data.readers.ages import AGEDB, UTKFACE, agedb, utkface
+from mulib.data.readers.celeba import CELEBA, MUCAC, celeba, mucac
+from mulib.data.readers.cifar import BATCHES, FOLDERS, cifar10
+from mulib.data.readers.mufac import MUFAC, mufac
+from mulib.data.sets import Task
+from mulib.errors import InputError
+
+BUILT_IN = {"digits": digits}
+READERS = {
+    "cifar10": (cifar10, (BATCHES, FOLDERS)),
+    "celeba": (celeba, (CELEBA,)),
+    "mufac": (mufac, (MUFAC,)),
+    "mucac": (mucac, (MUCAC,)),
+    "agedb": (agedb, (AGEDB,)),
+    "utkface": (utkface, (UTKFACE,)),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set: whether it can be used here, and where it lies or how to get it."""
+
+    name: str
+    available: bool
+    where: str
+
+
+def listing() -> list[Entry]:
+    """What there is, built-in sets first. Nothing is read, unpacked or downloaded."""
+    entries = [Entry(name, True, "built in") for name in BUILT_IN]
+    for name, (_, layouts) in READERS.items():
+        place = next((place for layout in layouts if (place := layout.find()) is not None), None)
+        entries.append(Entry(name, place is not None, layouts[0].how if place is None else str(place)))
+    for name, source in SOURCES.items():
+        found = find(name)
+        how = f"call mulib.data.fetch({name!r}) ({source.licence})"
+        entries.append(Entry(name, found is not None, how if found is None else str(found.path)))
+    return entries
+
+
+def load(name: str) -> Task:
+    """The task of that name with its default arguments; for the leak check, images at their files' own size.
+
+    Raises:
+        InputError: an unknown name, or data that is not on this machine.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    if name == "celeba":
+        return celeba(size=None)
+    if name in READERS:
+        return READERS[name][0]()
+    raise InputError(f"unknown data set {name!r}: expected one of {', '.join([*BUILT_IN, *READERS])}.")

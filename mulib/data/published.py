@@ -1,0 +1,52 @@
+"""Where a published data set is looked for, and what to say where it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mulib.data.archive import SUFFIXES, Archive
+from mulib.data.download import folders
+from mulib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set by its published layout.
+
+    Attributes:
+        marker: a file or folder/ of the layout by which it is recognised, at most two folders deep.
+        places: the names it goes by in a root: folders, or archives without their suffix; "." is the root itself.
+        how: where to get it, and on what terms.
+    """
+
+    name: str
+    marker: str
+    places: tuple[str, ...]
+    how: str
+
+    def find(self) -> Path | None:
+        """The first folder or archive on this machine that goes by one of its names; nothing is unpacked to look."""
+        for root in folders():
+            for place in self.places:
+                folder = root / place
+                if folder.is_dir() and Archive.prefix_in(folder, self.marker) is not None:
+                    return folder
+                for suffix in SUFFIXES:
+                    if place != "." and (root / f"{place}{suffix}").is_file():
+                        return root / f"{place}{suffix}"
+        return None
+
+    def open(self, path: Path | str | None = None) -> Archive:
+        """The data at `path`, or where it is found.
+
+        Raises:
+            InputError: it is nowhere, or not in its published layout.
+        """
+        if path is None and (path := self.find()) is None:
+            searched = ", ".join(str(root) for root in folders())
+            raise InputError(
+                f"{self.name} is not on this machine (searched: {searched}): {self.how}; then set MULIB_DATA to the"
+                f" folder that holds {self.places[0]}, as a folder or a zip."
+            )
+        return Archive(path, self.marker)

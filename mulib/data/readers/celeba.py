@@ -1,0 +1,164 @@
+"""CelebA as torchvision lays it out (Liu et al., 2015), and MUCAC, which is CelebA-HQ with identities (Choi and Na)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mulib.data.archive import Archive
+from mulib.data.augment import FACES
+from mulib.data.cache import decoded
+from mulib.data.published import Published
+from mulib.data.sets import ImageSet, Task
+from mulib.data.splits import by_people, hold_out
+from mulib.errors import InputError
+
+CELEBA = Published(
+    name="celeba",
+    marker="list_attr_celeba.txt",
+    places=("celeba", "celeba_10k", "."),
+    how="get it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (non-commercial research only)",
+)
+MUCAC = Published(
+    name="mucac",
+    marker="CelebA-HQ-identity.txt",
+    places=("CelebAMask-HQ", "mucac", "."),
+    how="follow https://github.com/ndb796/CelebA-HQ-Face-Identity-and-Attributes-Recognition-PyTorch (non-commercial"
+    " research only)",
+)
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.1, "unseen": 0.1}
+
+
+def celeba(
+    path: Path | str | None = None,
+    *,
+    attributes: tuple[str, ...] = ("Bald", "Mouth_Slightly_Open"),
+    forget: tuple[str, ...] = ("Mouth_Slightly_Open",),
+    size: int | None = 64,
+    seed: int = 0,
+) -> Task:
+    """CelebA with the labels `attributes`, (N, A) float 0/1; to be forgotten: the training images with all of `forget`.
+
+    Any part of the images may be there. Where the official partition has all three parts, they are train, val and,
+    halved by people, test and unseen; else people are split at random, 70 % / 10 % / 10 % / 10 %. Unseen keeps, as
+    the forget set does, only images that have all of `forget`. Pixels in [0, 1], not normalised, not augmented.
+
+    Args:
+        path: a folder, zip or tar; by default it is looked for in MULIB_DATA.
+        size: resize to (size, size), whatever the aspect; None keeps the files' own size.
+        seed: draws who is in which part.
+
+    Raises:
+        InputError: no data, an unknown attribute, a value that is not ±1, a missing or damaged image.
+    """
+    archive = CELEBA.open(path)
+    known, names, values = _attributes(archive, CELEBA.marker)
+    for name in (*attributes, *forget):
+        if name not in known:
+            raise InputError(f"CelebA has no attribute {name!r}: expected some of {', '.join(known)}.")
+    pictures, present = _celeba_pictures(archive)
+    here = np.array([name in present for name in names])
+    names, values = names[here], values[here]
+    found = decoded(pictures, [present[name] for name in names], size)
+    identities = _column(archive, "identity_CelebA.txt", names)
+    whole = ImageSet(
+        found.images,
+        torch.from_numpy(values[:, [known.index(a) for a in attributes]]).float(),
+        tuple(attributes),
+        identities,
+        names=names,
+        digests=found.digests,
+    )
+    parts = dict(zip(SHARES, by_people(identities, tuple(SHARES.values()), seed), strict=True))
+    official = _column(archive, "list_eval_partition.txt", names) if "list_eval_partition.txt" in archive else None
+    if official is not None and official.unique().tolist() == [0, 1, 2]:
+        held = (official == 2).nonzero()[:, 0]
+        halves = (held[half] for half in by_people(identities[held], (0.5, 0.5), seed))
+        train, val = ((official == part).nonzero()[:, 0] for part in (0, 1))
+        parts = dict(zip(SHARES, (train, val, *halves), strict=True))
+    marked = torch.from_numpy(values[:, [known.index(a) for a in forget]].all(1))
+    parts["unseen"] = parts["unseen"][marked[parts["unseen"]]]
+    forget_index = marked[parts["train"]].nonzero()[:, 0]
+    return Task("celeba", forget_index=forget_index, **{name: whole.subset(index) for name, index in parts.items()})
+
+
+def mucac(path: Path | str | None = None, *, size: int = 128, val: int = 0, seed: int = 0) -> Task:
+    """MUCAC as the papers split its 30,000 images, by identity: labels Male, Smiling, Young, (N, 3) float 0/1.
+
+    Test is identity < 190, retain 190 … 1969, forget 1970 … 4854, unseen ≥ 4855. In train the forget set comes first;
+    within each part images are in the order of their numbers. Pixels in [0, 1]; augmented as MUFAC is.
+
+    Args:
+        path, val, seed: as for `mufac`.
+        size: resize to so many pixels; the published images have 1024, the papers use 128.
+
+    Raises:
+        InputError: no data, a value that is not ±1, an image without identity or attributes, a damaged image.
+    """
+    archive = MUCAC.open(path)
+    known, names, values = _attributes(archive, "CelebA-HQ-attribute.txt")
+    absent = [name for name in ("Male", "Smiling", "Young") if name not in known]
+    if absent:
+        raise InputError(f"CelebA-HQ-attribute.txt in {archive.path} has no attribute {absent[0]}: fetch it again.")
+    identities = _column(archive, MUCAC.marker, names)
+    part = torch.bucketize(identities, torch.tensor([190, 1970, 4855]), right=True)  # test, retain, forget, unseen
+    rank = torch.tensor([2, 1, 0, 3])[part]
+    number = torch.tensor([int(stem) if (stem := Path(name).stem).isdigit() else 0 for name in names])
+    order = torch.from_numpy(np.lexsort((names, number, rank)))
+    found = decoded(archive, [f"CelebA-HQ-img/{names[i]}" for i in order], size)
+    labels = torch.from_numpy(values[:, [known.index(a) for a in ("Male", "Smiling", "Young")]]).float()[order]
+    whole = ImageSet(
+        found.images, labels, ("Male", "Smiling", "Young"), identities[order], names=names[order], digests=found.digests
+    )
+    sizes = torch.bincount(rank, minlength=4)
+    ends = [0, *torch.stack([sizes[0] + sizes[1], sizes[2], sizes[3]]).cumsum(0).tolist()]
+    train, test, unseen = (whole.subset(torch.arange(a, b)) for a, b in pairwise(ends))
+    nothing = whole.subset(torch.arange(0))
+    task = Task("mucac", replace(train, augment=FACES), torch.arange(int(sizes[0])), nothing, test, unseen)
+    return hold_out(task, val, seed)
+
+
+def _attributes(archive: Archive, name: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """CelebA's attribute table: the attributes, the images (N,) str, and who has what, (N, A) bool."""
+    lines = archive.text(name).split("\n", 2)
+    known = tuple(lines[1].split()) if len(lines) == 3 else ()
+    cells = np.array(lines[-1].split())
+    if not known or not len(cells) or len(cells) % (len(known) + 1):
+        raise InputError(f"{name} in {archive.path} is no table of a name and {len(known)} values: fetch it again.")
+    cells = cells.reshape(-1, len(known) + 1)
+    values = cells[:, 1:] == "1"
+    wrong = ~values & (cells[:, 1:] != "-1")
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        where = f"{known[column]} of {cells[row, 0]} in {name} of {archive.path}"
+        raise InputError(f"{where} is {cells[row, column + 1]!r}: expected 1 or -1, correct the file.")
+    return known, cells[:, 0], values
+
+
+def _column(archive: Archive, name: str, images: np.ndarray) -> torch.Tensor:
+    """One whole number per image, (N,) int64, from a file of lines "image number"."""
+    cells = archive.text(name).split()
+    try:
+        number = dict(zip(cells[::2], map(int, cells[1::2]), strict=True))
+        return torch.tensor([number[image] for image in images], dtype=torch.int64)
+    except KeyError as error:
+        raise InputError(f"{name} in {archive.path} has no line for {error.args[0]}: fetch it again.") from error
+    except ValueError as error:
+        raise InputError(f"{name} in {archive.path} is no list of lines “image number”: fetch it again.") from error
+
+
+def _celeba_pictures(archive: Archive) -> tuple[Archive, dict[str, str]]:
+    """The archive that holds the images, and their file names by image name; torchvision's zip is read in place."""
+    inner = archive.path / archive.prefix / "img_align_celeba.zip"
+    files = archive.files("img_align_celeba")
+    if not files and inner.is_file():
+        archive = Archive(inner, "")
+        files = archive.files()
+    present = {file.rpartition("/")[2]: file for file in files}
+    if not present:
+        raise InputError(f"{archive.path} holds no img_align_celeba with images: expected torchvision's layout.")
+    return archive, present

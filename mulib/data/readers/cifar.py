@@ -1,0 +1,164 @@
+"""CIFAR-10 (Krizhevsky, 2009): as torchvision lays it out, or as a folder of images per class."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from torch import Tensor
+from torchvision.datasets import CIFAR10 as TORCHVISION
+
+from mulib.data.archive import Archive, LayoutError
+from mulib.data.augment import AutoAugment, Chain, CropFlip
+from mulib.data.cache import decoded
+from mulib.data.download import find, roots
+from mulib.data.published import Published
+from mulib.data.sets import ImageSet, Task
+from mulib.data.splits import hold_out
+from mulib.errors import InputError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BATCHES = Published(
+    name="cifar10",
+    marker="data_batch_1",
+    places=("cifar-10-batches-py", "cifar-10-python", "."),
+    how=f"call cifar10(download=True), or get it from {TORCHVISION.url} (free to use with citation)",
+)
+FOLDERS = replace(BATCHES, marker="train/airplane/", places=("cifar10", "cifar10_jpeg", "."))
+NORMALISE = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}  # as the released code has it
+AUGMENT = Chain((AutoAugment(), CropFlip(4)))
+ALLOWED = {"numpy.ndarray", "numpy.dtype", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
+ALLOWED |= {"_codecs.encode"}  # how Python 3 writes bytes into an old pickle
+
+
+def cifar10(
+    path: Path | str | None = None, *, download: bool = False, val: int = 0, unseen: int = 1000, seed: int = 0
+) -> Task:
+    """CIFAR-10 as *Forget with Precision* splits it: 50,000 train, of which 2 % are to be forgotten, and 10,000 test.
+
+    Its images are torchvision's `cifar-10-batches-py`, or `train/CLASS/*` and `test/CLASS/*`; both as a folder, zip or
+    tar. In torchvision's order the forget set is the published forget_set.txt, where the paper's artefact is found;
+    otherwise (a folder of images has another order) 2 % drawn by `seed`. Training is augmented as in the paper:
+    AutoAugment, crop with 4 reflected pixels, flip; the paper unlearns without (`replace(data, augment=None)`).
+
+    Args:
+        path: where it lies; by default it is looked for in MULIB_DATA.
+        download: fetch torchvision's archive into the cache where it is not found; checked against its MD5.
+        val: images of the retain set to hold out for validation. The paper has none: with 0, `val` is empty.
+        unseen: test images to set aside as the attack's non-members; 0 leaves all 10,000 in `test`, as the paper does.
+        seed: draws the forget set (unless published), val and unseen.
+
+    Raises:
+        InputError: no data, a damaged file, a label outside 0 … 9, `val` or `unseen` out of range.
+    """
+    archive = _open(path, download)
+    pickled = "data_batch_1" in archive
+    train, test = _batches(archive) if pickled else _folders(archive)
+    if not 0 <= unseen < len(test):
+        raise InputError(f"unseen is {unseen}: expected 0 … {len(test) - 1} of the test images.")
+    generator = torch.Generator().manual_seed(seed)
+    forget = _published_forget_set(train) if pickled else None
+    if forget is None:
+        forget = torch.randperm(len(train), generator=generator)[: max(1, len(train) // 50)].sort().values
+    order = torch.randperm(len(test), generator=generator)
+    aside, kept = (part.sort().values for part in (order[:unseen], order[unseen:]))
+    nothing = test.subset(torch.arange(0))
+    train = replace(train, augment=AUGMENT)
+    return hold_out(Task("cifar10", train, forget, nothing, test.subset(kept), test.subset(aside)), val, seed)
+
+
+def _open(path, download: bool) -> Archive:
+    if path is not None:
+        try:
+            return BATCHES.open(path)
+        except LayoutError:
+            return FOLDERS.open(path)
+    for layout in (BATCHES, FOLDERS):
+        if layout.find() is not None:
+            return layout.open()
+    if download:
+        _download()
+    return BATCHES.open()
+
+
+def _download() -> None:
+    name = Path(TORCHVISION.filename).name
+    try:
+        pooch.retrieve(TORCHVISION.url, f"md5:{TORCHVISION.tgz_md5}", fname=name, path=roots()[-1], progressbar=True)
+    except ValueError as error:
+        raise InputError(f"{name} has a wrong checksum: what was downloaded is not kept, try again.") from error
+    except OSError as error:
+        raise InputError(
+            f"{TORCHVISION.url} could not be downloaded ({type(error).__name__}): connect to the network, or copy it"
+            " into a folder and set MULIB_DATA to that folder."
+        ) from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads the published pickles, which hold arrays, lists and text: nothing else is ever looked up or called."""
+
+    def find_class(self, module: str, name: str):
+        if f"{module}.{name}" not in ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _batches(archive: Archive) -> tuple[ImageSet, ImageSet]:
+    train = [_batch(archive, f"data_batch_{i}") for i in range(1, 6)]
+    train, test = (map(np.concatenate, zip(*part, strict=True)) for part in (train, [_batch(archive, "test_batch")]))
+    return _image_set(*train), _image_set(*test)
+
+
+def _batch(archive: Archive, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (n, 3, 32, 32) uint8, labels (n,) and file names (n,) of one pickle."""
+    where = f"{name} in {archive.path}"
+    try:
+        content = _ArraysOnly(io.BytesIO(archive.read(name)), encoding="latin1").load()
+        images = np.asarray(content["data"]).reshape(-1, 3, 32, 32)
+        labels, names = np.asarray(content["labels"]), np.asarray(content["filenames"])
+    except InputError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
+        raise InputError(f"{where} is no batch of CIFAR-10 ({error}): fetch it again.") from error
+    if images.dtype != np.uint8 or labels.shape != names.shape or len(labels) != len(images):
+        raise InputError(f"{where} has {len(images)} images and {len(labels)} labels: fetch it again.")
+    if labels.dtype.kind != "i" or labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise InputError(f"{where} has labels in {labels.min()} … {labels.max()}: expected 0 … 9, fetch it again.")
+    return images, labels, names
+
+
+def _image_set(images: np.ndarray, labels: np.ndarray, names: np.ndarray) -> ImageSet:
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels).long(), CLASSES, **NORMALISE, names=names)
+
+
+def _folders(archive: Archive) -> tuple[ImageSet, ImageSet]:
+    names = {split: archive.files(split) for split in ("train", "test")}
+    whole = [name for part in names.values() for name in part]
+    for name in whole:
+        if name.count("/") != 2 or name.split("/")[1] not in CLASSES:
+            raise InputError(f"{name} in {archive.path} lies in no class folder: expected train/ and test/ {CLASSES}.")
+    found = decoded(archive, whole)
+    labels = torch.tensor([CLASSES.index(name.split("/")[1]) for name in whole])
+    data = ImageSet(found.images, labels, CLASSES, **NORMALISE, names=np.array(whole), digests=found.digests)
+    cut = len(names["train"])
+    return data.subset(torch.arange(cut)), data.subset(torch.arange(cut, len(data)))
+
+
+def _published_forget_set(train: ImageSet) -> Tensor | None:
+    """The paper's 1,000 positions in `train`, where the artefact is on this machine; checked against its labels."""
+    artefact = find("forget-with-precision")
+    try:
+        text = artefact.read("forget_set.txt").decode() if artefact else ""
+    except (KeyError, FileNotFoundError):
+        return None
+    index = torch.tensor([int(number) for number in text.split(",") if number.strip()], dtype=torch.int64)
+    if not len(index) or len(train) != 50_000:
+        return None
+    if not torch.equal(train.labels[index].sort().values, artefact.labels.sort().values):
+        raise InputError(f"forget_set.txt in {artefact.path} does not fit CIFAR-10's labels: fetch both again.")
+    return index

@@ -1,0 +1,59 @@
+"""Seeded splits that keep a person's images together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mulib.data.sets import Task
+from mulib.errors import InputError
+
+
+def by_people(identities: Tensor, shares: Sequence[float], seed: int) -> list[Tensor]:
+    """Split images into parts that share no person.
+
+    Args:
+        identities: (N,) int64, who is on each image; `torch.arange(N)` splits image by image.
+        shares: what part of the images each part gets, up to one person's images more or less; they sum to 1.
+
+    Returns:
+        One (n,) int64 tensor of ascending positions per share.
+    """
+    _, person, images = identities.unique(return_inverse=True, return_counts=True)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    before = images[order].cumsum(0) - images[order]  # images of the people drawn earlier
+    bounds = (torch.tensor(shares, dtype=torch.float64).cumsum(0)[:-1] * len(identities)).round()
+    part = torch.empty_like(order)
+    part[order] = torch.bucketize(before.double(), bounds, right=True)
+    part = part[person]
+    return [(part == k).nonzero()[:, 0] for k in range(len(shares))]
+
+
+def hold_out(task: Task, images: int, seed: int) -> Task:
+    """The task with about `images` of its retain set moved into `val`, whole people that are not to be forgotten.
+
+    The papers' splits have no validation set, so this is no longer the paper's split: its train set is smaller.
+
+    Raises:
+        InputError: as many images as the retain set has, or more.
+    """
+    if images == 0:
+        return task
+    size = len(task.train) - len(task.forget_index)
+    if not 0 < images < size:
+        raise InputError(f"val is {images}: expected fewer than the {size} images of {task.name}'s retain set.")
+    train = task.train
+    who = torch.arange(len(train)) if train.identities is None else train.identities
+    free = (~torch.isin(who, who[task.forget_index])).nonzero()[:, 0]
+    if images >= len(free):
+        people = f"{len(free)} images of people who are not to be forgotten"
+        raise InputError(f"val is {images}, but {task.name} has only {people}: expected fewer.")
+    chosen = free[by_people(who[free], (images / len(free), 1 - images / len(free)), seed)[0]]
+    stays = torch.ones(len(train), dtype=torch.bool)
+    stays[chosen] = False
+    moved = stays.long().cumsum(0) - 1
+    held = replace(train.subset(chosen), augment=None)
+    return replace(task, train=train.subset(stays), forget_index=moved[task.forget_index], val=held)
