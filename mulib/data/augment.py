@@ -15,7 +15,6 @@ from functools import cache
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms import AutoAugmentPolicy, v2
 
 from mulib.errors import InputError
 
@@ -146,7 +145,9 @@ def _mean_grey(x: Tensor) -> Tensor:
 
 
 @cache
-def _cifar10_policy() -> v2.AutoAugment:
+def _cifar10_policy():
+    from torchvision.transforms import AutoAugmentPolicy, v2  # here: torchvision takes seconds to import
+
     return v2.AutoAugment(AutoAugmentPolicy.CIFAR10)
 
 

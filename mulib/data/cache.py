@@ -9,6 +9,7 @@ Builders of the same entry wait for each other behind a file lock, which the sys
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import threading
@@ -20,9 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
+from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
-from torchvision.io import ImageReadMode, decode_image
 from tqdm import tqdm
 
 from mulib.data.archive import Archive
@@ -45,8 +45,8 @@ def decoded(archive: Archive, names: list[str], size: int | None = None) -> Deco
     """The named images of an archive as RGB, in that order; decoded on the first call, mapped on every later one.
 
     Args:
-        size: resize to (size, size), bilinear with antialiasing as torchvision's `Resize`; None keeps the files' own
-            size, which must then be the same for all.
+        size: resize to (size, size), bilinear and antialiased as torchvision's `Resize` does with Pillow's images;
+            None keeps the files' own size, which must then be the same for all.
 
     The decoding runs on all cores. An entry whose files were modified after they were written is verified, checksum
     by checksum, and what is damaged is decoded again; two processes that ask for the same images build them once.
@@ -161,12 +161,12 @@ class _Entry:
 def decode(data: bytes, size: int | None, where: str) -> np.ndarray:
     """One image file as RGB, (3, H, W) uint8; `where` names it in the error message."""
     try:
-        image = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
-    except (RuntimeError, ValueError) as error:  # ValueError: an empty file
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG")).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
         raise InputError(f"{where} is truncated or no image: fetch it again, or remove it from the data.") from error
-    if size is not None and image.shape[-2:] != (size, size):
-        image = F.interpolate(image[None], (size, size), mode="bilinear", antialias=True)[0]
-    return image.numpy()
+    if size is not None and image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image).transpose(2, 0, 1)
 
 
 def _check_size(image: np.ndarray, first: np.ndarray, where: str) -> None:

@@ -68,8 +68,9 @@ class ImageSet:
         run = len(index) > 0 and bool((index.diff() == 1).all())
         rows = index.to(self.images.device)
         images = self.images[int(index[0]) : int(index[-1]) + 1] if run else self.images.index_select(0, rows)
-        known = {k: v for k in ("labels", "identities", "names", "digests") if (v := getattr(self, k)) is not None}
-        return replace(self, images=images, **{k: v[index] for k, v in known.items()})
+        known = {k: v for k in ("labels", "identities", "digests") if (v := getattr(self, k)) is not None}
+        names = None if self.names is None else self.names[index.cpu().numpy()]
+        return replace(self, images=images, names=names, **{k: v[index] for k, v in known.items()})
 
     def to(self, device: torch.device | str) -> ImageSet:
         """The same set with its bytes on `device`: a set is moved once, not batch by batch."""

@@ -135,7 +135,7 @@ def _attributes(archive: Archive, name: str) -> tuple[tuple[str, ...], np.ndarra
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         where = f"{known[column]} of {cells[row, 0]} in {name} of {archive.path}"
-        raise InputError(f"{where} is {cells[row, column + 1]!r}: expected 1 or -1, correct the file.")
+        raise InputError(f"{where} is {str(cells[row, column + 1])!r}: expected 1 or -1, correct the file.")
     return known, cells[:, 0], values
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pooch
 import torch
 from torch import Tensor
-from torchvision.datasets import CIFAR10 as TORCHVISION
 
 from mulib.data.archive import Archive, LayoutError
 from mulib.data.augment import AutoAugment, Chain, CropFlip
@@ -23,11 +22,12 @@ from mulib.data.splits import hold_out
 from mulib.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+URL, MD5 = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"
 BATCHES = Published(
     name="cifar10",
     marker="data_batch_1",
     places=("cifar-10-batches-py", "cifar-10-python", "."),
-    how=f"call cifar10(download=True), or get it from {TORCHVISION.url} (free to use with citation)",
+    how=f"call cifar10(download=True), or get it from {URL} (free to use with citation)",
 )
 FOLDERS = replace(BATCHES, marker="train/airplane/", places=("cifar10", "cifar10_jpeg", "."))
 NORMALISE = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}  # as the released code has it
@@ -87,14 +87,14 @@ def _open(path, download: bool) -> Archive:
 
 
 def _download() -> None:
-    name = Path(TORCHVISION.filename).name
+    name = URL.rpartition("/")[2]
     try:
-        pooch.retrieve(TORCHVISION.url, f"md5:{TORCHVISION.tgz_md5}", fname=name, path=roots()[-1], progressbar=True)
+        pooch.retrieve(URL, f"md5:{MD5}", fname=name, path=roots()[-1], progressbar=True)
     except ValueError as error:
         raise InputError(f"{name} has a wrong checksum: what was downloaded is not kept, try again.") from error
     except OSError as error:
         raise InputError(
-            f"{TORCHVISION.url} could not be downloaded ({type(error).__name__}): connect to the network, or copy it"
+            f"{URL} could not be downloaded ({type(error).__name__}): connect to the network, or copy it"
             " into a folder and set MULIB_DATA to that folder."
         ) from error
 
