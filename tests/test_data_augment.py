@@ -9,7 +9,17 @@ from torchvision.transforms.v2 import functional
 
 from mulib import InputError
 from mulib.data import ImageSet
-from mulib.data.augment import FACES, Affine, AutoAugment, Chain, ColourJitter, CropFlip, _cifar10_policy, _magnitude
+from mulib.data.augment import (
+    FACES,
+    Affine,
+    AutoAugment,
+    Chain,
+    ColourJitter,
+    CropFlip,
+    _cifar10_policy,
+    _distinct_operations,
+    _operation,
+)
 
 N, SIZE = 64, 16
 ALL = [CropFlip(4), CropFlip(), Affine(10, (0.8, 1.2)), ColourJitter(0.2), AutoAugment(), FACES]
@@ -131,8 +141,9 @@ def test_the_policy_is_the_published_one():
     """Cubuk et al., 2019, table 7: 25 sub-policies; the second rotates at level 2 and translates at level 9."""
     assert len(_cifar10_policy()._policies) == 25
     assert _cifar10_policy()._policies[1] == (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9))
-    assert _magnitude("Rotate", 2, False, 32, 32) == pytest.approx(30 * 2 / 9)
-    assert _magnitude("TranslateX", 9, True, 32, 32) == pytest.approx(-150 / 331 * 32)
+    codes = [2 * _distinct_operations().index(operation) for operation in (("Rotate", 2), ("TranslateX", 9))]
+    assert _operation(codes[0], 32, 32) == ("Rotate", pytest.approx(30 * 2 / 9))
+    assert _operation(codes[1] + 1, 32, 32) == ("TranslateX", pytest.approx(-150 / 331 * 32))
 
 
 def test_a_chain_is_its_steps_in_order(images):

@@ -86,6 +86,14 @@ def test_an_age_class_outside_the_eight_is_named(tmp_path, age):
         data.mufac(folder)
 
 
+def test_a_row_with_too_few_cells_is_named(tmp_path):
+    folder = layouts.mufac(tmp_path / "set")
+    with (folder / "custom_test_dataset.csv").open("a") as table:
+        table.write("F1,P1,a\n")
+    with pytest.raises(InputError, match=r"line 6 of custom_test_dataset\.csv in .* has too few cells"):
+        data.mufac(folder)
+
+
 def test_a_row_that_climbs_out_is_refused(tmp_path):
     folder = layouts.mufac(tmp_path / "set")
     with (folder / "custom_test_dataset.csv").open("a") as table:
@@ -218,6 +226,19 @@ def test_the_seed_draws_cifars_forget_set(tmp_path):
     first, again, other = (data.cifar10(unseen=10, seed=seed).forget_index.tolist() for seed in (0, 0, 1))
     assert first == again != other
     assert len(first) == 10
+
+
+def test_the_published_forget_set_is_used_in_torchvisions_order_only(tmp_path):
+    _, labels = layouts.cifar_batches(tmp_path / "cifar-10-batches-py")
+    index = [99, 3, 41, 7]
+    artefact = tmp_path / "forget_with_precision"
+    layouts.write(artefact / "forget_set.txt", ",".join(map(str, index)))
+    np.save(artefact / "logits_retain.npy", np.eye(10, dtype=np.float32)[labels[index]][:, None].repeat(3, 1))
+    assert data.cifar10(unseen=5).forget_index.tolist() == index
+    assert len(data.cifar10(layouts.cifar_folders(tmp_path / "cifar10", CLASSES, each=10), unseen=5).forget_index) == 2
+    np.save(artefact / "logits_retain.npy", np.eye(10, dtype=np.float32)[[0, 0, 0, 0]][:, None].repeat(3, 1))
+    with pytest.raises(InputError, match=r"forget_set\.txt in .* does not fit CIFAR-10's labels"):
+        data.cifar10(unseen=5)
 
 
 class Evil:

@@ -7,7 +7,6 @@ on every device. What training passes through is a field of its data (`ImageSet.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -89,22 +88,19 @@ class AutoAugment:
     """
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        policy = _cifar10_policy()
+        policy, (chances, operations) = _cifar10_policy(), _cifar10_operations()
         n, images = len(images), images.clone()
-        which = torch.randint(len(policy._policies), (n,), generator=generator).tolist()
-        chance, sign = (torch.rand(n, 2, generator=generator).tolist() for _ in range(2))
+        which = torch.randint(len(chances), (n,), generator=generator)
+        applies = torch.rand(n, 2, generator=generator) <= chances[which]
+        signed = 2 * operations[which] + (torch.rand(n, 2, generator=generator) <= 0.5)
         for stage in range(2):
-            groups = defaultdict(list)
-            for i in range(n):
-                operation, probability, level = policy._policies[which[i]][stage]
-                if chance[i][stage] <= probability:
-                    groups[operation, level, sign[i][stage] <= 0.5].append(i)
-            for (operation, level, negative), members in groups.items():
-                index = torch.tensor(members, device=images.device)
-                strength = _magnitude(operation, level, negative, *images.shape[-2:])
-                arguments = policy.interpolation, policy._fill
-                changed = policy._apply_image_or_video_transform(images[index], operation, strength, *arguments)
-                images[index] = changed
+            drawn = torch.where(applies[:, stage], signed[:, stage], -1)
+            for code in drawn.unique().tolist():
+                if code >= 0:
+                    index = (drawn == code).nonzero()[:, 0].to(images.device)
+                    name, strength = _operation(code, *images.shape[-2:])
+                    arguments = name, strength, policy.interpolation, policy._fill
+                    images[index] = policy._apply_image_or_video_transform(images[index], *arguments)
         return images
 
 
@@ -152,10 +148,25 @@ def _cifar10_policy():
 
 
 @cache
-def _magnitude(operation: str, level: int | None, negative: bool, height: int, width: int) -> float:
-    """The strength of one of torchvision's operations at a level of 0 … 9 (0 where the operation has none)."""
-    magnitudes, signed = _cifar10_policy()._AUGMENTATION_SPACE[operation]
-    bins = magnitudes(10, height, width)
-    if bins is None:
-        return 0.0
-    return float(bins[level]) * (-1 if signed and negative else 1)
+def _cifar10_operations() -> tuple[Tensor, Tensor]:
+    """Per sub-policy and stage, (25, 2): the chance that it is applied, and its place in `_distinct_operations`."""
+    policies, distinct = _cifar10_policy()._policies, _distinct_operations()
+    chances = torch.tensor([[chance for _, chance, _ in pair] for pair in policies])
+    return chances, torch.tensor([[distinct.index((name, level)) for name, _, level in pair] for pair in policies])
+
+
+@cache
+def _distinct_operations() -> list[tuple[str, int | None]]:
+    """The operations of the policy, each at each level it is used at."""
+    pairs = _cifar10_policy()._policies
+    return sorted({(name, level) for pair in pairs for name, _, level in pair}, key=str)
+
+
+@cache
+def _operation(code: int, height: int, width: int) -> tuple[str, float]:
+    """Name and strength (0 where it has none) of operation code // 2, mirrored where the code is odd."""
+    name, level = _distinct_operations()[code // 2]
+    bins, signed = _cifar10_policy()._AUGMENTATION_SPACE[name]
+    bins = bins(10, height, width)  # levels 0 … 9
+    strength = 0.0 if bins is None else float(bins[level])
+    return name, -strength if signed and code % 2 else strength

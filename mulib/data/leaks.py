@@ -206,12 +206,11 @@ def near_pairs(hashes: np.ndarray, bits: int) -> np.ndarray:
     for low, high in pairwise(cuts):
         band = (hashes >> low) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
-        start = np.arange(len(order) - 1)  # where a run of one band value may go on
-        step = 1
-        while len(start := start[start + step < len(order)]):
-            i, j = order[start], order[start + step]
-            start = start[(same := band[i] == band[j])]
-            i, j = i[same], j[same]
+        first, step = np.arange(len(order)), 1  # hashes that still have a neighbour `step` places on in their band
+        while len(first := first[first + step < len(order)]):
+            i, j = order[first], order[first + step]
+            same = band[i] == band[j]
+            first, i, j = first[same], i[same], j[same]
             close = np.bitwise_count(hashes[i] ^ hashes[j]) <= bits
             found.append(np.sort(np.stack([i[close], j[close]], axis=1), axis=1))
             step += 1

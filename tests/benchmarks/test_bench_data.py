@@ -37,6 +37,15 @@ def folder(tmp_path_factory):
     return made
 
 
+@pytest.fixture
+def one_thread():
+    """Ours runs on one core, the loader's workers on two: the ratio is on the safe side, and calm on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def images(folder, tmp_path_factory):
     """The decoded set, in a cache of its own."""
@@ -101,7 +110,7 @@ def epoch(batches):
 
 
 @pytest.mark.benchmark(group=f"an epoch of {COUNT:,} images: crop, flip, normalise")
-def test_epoch(benchmark, images, folder):
+def test_epoch(benchmark, images, folder, one_thread):
     data = ImageSet(images, torch.zeros(len(images)).long(), mean=MEAN, std=STD, augment=CropFlip(4))
     loader = torch.utils.data.DataLoader(Files(folder), BATCH, shuffle=True, num_workers=2)
     theirs, their_count = min(epoch(loader) for _ in range(2))
@@ -115,6 +124,6 @@ def test_epoch(benchmark, images, folder):
 
 
 @pytest.mark.benchmark(group=f"an epoch of {COUNT:,} images: crop, flip, normalise")
-def test_epoch_without_augmentation(benchmark, images):
+def test_epoch_without_augmentation(benchmark, images, one_thread):
     data = ImageSet(images, torch.zeros(len(images)).long(), mean=MEAN, std=STD)
     benchmark.pedantic(lambda: epoch(data.batches(BATCH, torch.Generator().manual_seed(0))), rounds=5)

@@ -77,6 +77,8 @@ def _table(archive: Archive, split: str) -> list[dict]:
         raise InputError(f"{name} in {archive.path} has no column {missing[0]}: expected {', '.join(COLUMNS)}.")
     rows = list(reader)
     for number, row in enumerate(rows, 2):
+        if None in row.values():
+            raise InputError(f"line {number} of {name} in {archive.path} has too few cells: correct the file.")
         if row["age_class"] not in tuple("abcdefgh"):
             where = f"line {number} of {name} in {archive.path}"
             raise InputError(f"{where} has the age class {row['age_class']!r}: expected a … h, correct the file.")
