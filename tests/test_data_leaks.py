@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mulib import InputError
 from mulib.__main__ import main
-from mulib.data import ImageSet, Task, digits, leaks
+from mulib.data import ImageSet, Task, digits, leaks, pictures
 
 
 def noise(n, seed=0):
@@ -156,7 +156,7 @@ def test_a_task_of_one_picture_cannot_be_deduplicated(parts):
 def test_near_pairs_are_all_pairs_within_the_distance(base, flips, bits):
     hashes = [*base, *(base[i % len(base)] ^ sum(1 << b for b in where) for i, where in flips if base)]
     expected = [[i, j] for j in range(len(hashes)) for i in range(j) if (hashes[i] ^ hashes[j]).bit_count() <= bits]
-    found = leaks.near_pairs(np.array(hashes, dtype=np.uint64), bits)
+    found = pictures.near_pairs(np.array(hashes, dtype=np.uint64), bits)
     assert found.tolist() == sorted(expected)
 
 
@@ -169,7 +169,7 @@ def test_the_hash_is_the_published_one():
     low = (basis @ grey @ basis.T).ravel()
     bits = [value > np.median(low) for value in low]
     expected = np.packbits(bits).view(np.uint64)[0]
-    assert leaks.perceptual_hashes(make_set(image))[0] == expected
+    assert pictures.perceptual_hashes(make_set(image))[0] == expected
 
 
 def test_the_command_lists_what_is_there(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from mulib import data
-from mulib.data import leaks
+from mulib.data import leaks, pictures
 from mulib.data.catalogue import READERS
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
@@ -73,8 +73,8 @@ def test_mufac_without_its_leaks(mufac):
 def test_mufacs_near_copies_are_one_picture_twice(mufac):
     """The threshold is not too wide: what the hash calls near correlates above 0.98 in 32×32 grey."""
     images = mufac.train.images
-    hashes = leaks.perceptual_hashes(mufac.train)
-    pairs = leaks.near_pairs(hashes, leaks.NEAR)
+    hashes = pictures.perceptual_hashes(mufac.train)
+    pairs = pictures.near_pairs(hashes, leaks.NEAR)
     assert len(pairs) > 100
     for pair in pairs[:: len(pairs) // 50]:
         a, b = (F.avg_pool2d(images[k].float().mean(0, keepdim=True), 4).flatten() for k in pair.tolist())

@@ -7,18 +7,16 @@ the 8×8 lowest frequencies of a 32×32 grey picture's cosine transform, against
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
-import scipy.fft
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from torch.nn import functional as F
 
+from mulib.data.pictures import near_pairs, numbered, perceptual_hashes, pixel_hashes
 from mulib.data.sets import ImageSet, Task
 
 # Half of the 64 bits are set, so distances are even. On MUFAC all 229 pairs of other pictures within 2 bits correlate
@@ -150,7 +148,7 @@ class _Pictures:
         owner = np.repeat(SETS, [len(part) for part in parts])
         self.sets = {name: owner == name for name in SETS}
         self.names = np.concatenate([_names(part, name) for part, name in zip(parts, SETS, strict=True)])
-        self.picture, first = _ids(np.concatenate([_pixel_hashes(part) for part in parts]))
+        self.picture, first = numbered(np.concatenate([pixel_hashes(part) for part in parts]))
         self.file = _known([part.digests for part in parts], len(owner))
         self.person = _known([part.identities for part in parts], len(owner))
         self.known = {"files": self.file, "pictures": self.picture, "people": self.person}
@@ -182,61 +180,12 @@ class _Pictures:
         return tuple(Conflict(len(m), tuple(self.names[m[:8]].tolist())) for m in members)
 
 
-def perceptual_hashes(data: ImageSet) -> np.ndarray:
-    """The 64-bit perceptual hash of every image, (N,) uint64."""
-    hashes = [np.empty(0, np.uint64)]
-    for images in data.images.split(1024):
-        grey = images.float()
-        if images.shape[1] == 3:
-            grey = (grey * grey.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
-        small = F.interpolate(grey, (32, 32), mode="bilinear", antialias=True)[:, 0].cpu().numpy()
-        low = scipy.fft.dctn(small, axes=(1, 2))[:, :8, :8].reshape(len(small), 64)
-        bits = low > np.median(low, axis=1, keepdims=True)
-        hashes.append(np.packbits(bits, axis=1).view(np.uint64)[:, 0])
-    return np.concatenate(hashes)
-
-
-def near_pairs(hashes: np.ndarray, bits: int) -> np.ndarray:
-    """All pairs i < j of (N,) uint64 hashes that differ in at most `bits` bits, (P, 2) int64, in ascending order.
-
-    Hashes cut into `bits` + 1 bands agree in at least one band, so only neighbours in a band's order are compared.
-    """
-    cuts = np.linspace(0, 64, bits + 2).astype(np.uint64)
-    found = [np.empty((0, 2), np.int64)]
-    for low, high in pairwise(cuts):
-        band = (hashes >> low) & np.uint64((1 << int(high - low)) - 1)
-        order = np.argsort(band, kind="stable")
-        first, step = np.arange(len(order)), 1  # hashes that still have a neighbour `step` places on in their band
-        while len(first := first[first + step < len(order)]):
-            i, j = order[first], order[first + step]
-            same = band[i] == band[j]
-            first, i, j = first[same], i[same], j[same]
-            close = np.bitwise_count(hashes[i] ^ hashes[j]) <= bits
-            found.append(np.sort(np.stack([i[close], j[close]], axis=1), axis=1))
-            step += 1
-    return np.unique(np.concatenate(found), axis=0)
-
-
-def _pixel_hashes(data: ImageSet) -> np.ndarray:
-    """(N, 16) uint8: equal for equal shapes and pixels."""
-    head = str(tuple(data.images.shape[1:])).encode()
-    each = (hashlib.blake2b(head + memoryview(image), digest_size=16).digest() for image in data.images.cpu().numpy())
-    return np.frombuffer(b"".join(each), np.uint8).reshape(-1, 16)
-
-
-def _ids(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A number per distinct row, (N,) int64, and where each first appears."""
-    flat = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]
-    _, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-    return inverse, first
-
-
 def _known(parts: list[torch.Tensor | None], total: int) -> np.ndarray:
     """Numbers for values that all parts have; −1 for all where one of the parts lacks them."""
     if any(part is None for part in parts):
         return np.full(total, -1)
     values = torch.cat(parts).numpy()
-    return _ids(values.reshape(len(values), -1))[0]
+    return numbered(values.reshape(len(values), -1))[0]
 
 
 def _distinct(ids: np.ndarray, member: np.ndarray) -> np.ndarray:
