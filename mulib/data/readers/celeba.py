@@ -126,17 +126,16 @@ def _attributes(archive: Archive, name: str) -> tuple[tuple[str, ...], np.ndarra
     """CelebA's attribute table: the attributes, the images (N,) str, and who has what, (N, A) bool."""
     lines = archive.text(name).split("\n", 2)
     known = tuple(lines[1].split()) if len(lines) == 3 else ()
-    cells = np.array(lines[-1].split())
-    if not known or not len(cells) or len(cells) % (len(known) + 1):
+    cells, width = lines[-1].split(), len(known) + 1
+    if not known or not cells or len(cells) % width:
         raise InputError(f"{name} in {archive.path} is no table of a name and {len(known)} values: fetch it again.")
-    cells = cells.reshape(-1, len(known) + 1)
-    values = cells[:, 1:] == "1"
-    wrong = ~values & (cells[:, 1:] != "-1")
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        where = f"{known[column]} of {cells[row, 0]} in {name} of {archive.path}"
-        raise InputError(f"{where} is {str(cells[row, column + 1])!r}: expected 1 or -1, correct the file.")
-    return known, cells[:, 0], values
+    yes, no = (np.fromiter(map(sign.__eq__, cells), bool, len(cells)).reshape(-1, width)[:, 1:] for sign in ("1", "-1"))
+    if not (yes | no).all():
+        row, column = np.argwhere(~(yes | no))[0]
+        image, value = cells[row * width], cells[row * width + column + 1]
+        where = f"{known[column]} of {image} in {name} of {archive.path}"
+        raise InputError(f"{where} is {value!r}: expected 1 or -1, correct the file.")
+    return known, np.array(cells[::width]), yes
 
 
 def _column(archive: Archive, name: str, images: np.ndarray) -> torch.Tensor:
