@@ -1,0 +1,36 @@
+"""Synthetic faces with known truth: who, how old, with which attributes, and where in the picture.
+
+>>> from mulib.data import faces
+>>> people = faces.sample(8, seed=1)
+>>> images, where = faces.render(people), faces.masks(people)["mouth"]
+>>> smiling = faces.render(faces.counterfactual(people, "Smiling", True))
+>>> task = faces.age()
+"""
+
+from mulib.data.faces.cache import drawn
+from mulib.data.faces.pen import REGIONS
+from mulib.data.faces.people import AGE_GROUPS, ATTRIBUTES, REGION_OF, Faces, at_age, counterfactual
+from mulib.data.faces.render import masks, render
+from mulib.data.faces.sampling import CORRELATIONS, FREQUENCIES, sample
+from mulib.data.faces.tasks import FaceTask, age, attributes, features, targets
+
+__all__ = [
+    "AGE_GROUPS",
+    "ATTRIBUTES",
+    "CORRELATIONS",
+    "FREQUENCIES",
+    "REGIONS",
+    "REGION_OF",
+    "FaceTask",
+    "Faces",
+    "age",
+    "at_age",
+    "attributes",
+    "counterfactual",
+    "drawn",
+    "features",
+    "masks",
+    "render",
+    "sample",
+    "targets",
+]

@@ -1,0 +1,119 @@
+"""Drawn once: pictures as memory-mapped bytes in a cache, keyed by the generator's version and by what is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import tempfile
+import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pooch
+import torch
+from filelock import FileLock
+from torch import Tensor
+from tqdm import tqdm
+
+from mulib.data.faces.people import Faces
+from mulib.data.faces.render import VERSION, check, chunks, draw, render
+from mulib.errors import InputError
+
+SERIAL = 1024  # so few 64×64 pictures are drawn sooner than a pool of processes is up
+
+
+def drawn(faces: Faces, size: int = 64, *, workers: int | None = None, progress: bool = True) -> Tensor:
+    """What `render` gives, (N, 3, size, size) uint8, drawn on the first call and memory-mapped on every later one.
+
+    The cache is the folder named by the environment variable MULIB_CACHE, else the user's. An entry appears in one
+    step when it is whole; two processes that ask for the same pictures draw them once. Before an entry is used, its
+    first, middle and last picture are drawn again and compared: a damaged or foreign one is replaced. Writing to the
+    tensor changes neither the file nor what others see.
+
+    Args:
+        size: pixels, 32 … 224.
+        workers: processes that draw; None takes one per core where the system can fork, else draws in this one.
+
+    Raises:
+        InputError: a size out of range, no faces, or a cache folder that cannot be written.
+    """
+    check(faces, size)
+    folder = Path(os.environ.get("MULIB_CACHE") or pooch.os_cache("mulib")).expanduser() / "faces"
+    path = folder / f"{_key(faces, size)}.npy"
+    try:
+        if (found := _open(path, faces, size)) is not None:
+            return found
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if (found := _open(path, faces, size)) is not None:
+                return found
+            _draw_to(path, faces, size, workers, progress)
+    except OSError as error:
+        raise InputError(f"the cache {folder} cannot be used ({error}): make room, or set MULIB_CACHE.") from error
+    return torch.from_numpy(np.load(path, mmap_mode="c"))
+
+
+def _key(faces: Faces, size: int) -> str:
+    """A name for exactly these pictures: any other face, size, generator or OpenCV has another."""
+    digest = hashlib.sha256(f"{VERSION} {cv2.__version__} {size} {faces.seed} {len(faces)}".encode())
+    for column in (faces.identity, faces.picture, faces.attributes, faces.age):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _open(path: Path, faces: Faces, size: int) -> Tensor | None:
+    """The entry, or None where there is none or where it does not hold what it should."""
+    try:
+        images = np.load(path, mmap_mode="c")
+    except (OSError, ValueError, EOFError):  # none, or cut short
+        return None
+    if images.shape != (len(faces), 3, size, size) or images.dtype != np.uint8:
+        return None
+    spots = sorted({0, len(faces) // 2, len(faces) - 1})
+    return torch.from_numpy(images) if np.array_equal(images[spots], render(faces[spots], size).numpy()) else None
+
+
+def _draw_to(path: Path, faces: Faces, size: int, workers: int | None, progress: bool) -> None:
+    """Draw into a file of our own beside `path`, then put it there in one step."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    os.close(handle)
+    try:
+        np.lib.format.open_memmap(name, "w+", np.uint8, (len(faces), 3, size, size)).flush()
+        parts = chunks(len(faces), size)
+        with tqdm(
+            total=len(faces), desc="drawing faces", unit="face", leave=False, delay=1.0, disable=not progress
+        ) as bar:
+            for part in _drawing(name, faces, size, parts, workers):
+                bar.update(part.stop - part.start)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _drawing(name: str, faces: Faces, size: int, parts: list[slice], workers: int | None):
+    """Draw the parts, in this process or in forked ones, and yield each when it is done."""
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        workers = cores if len(faces) * size * size >= SERIAL * 64 * 64 else 1
+    if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
+        for part in parts:
+            yield _part(name, faces[part], size, part)
+        return
+    fork = multiprocessing.get_context("fork")  # the others import all of torch first, which takes longer than to draw
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: the children use none of this process's
+        with ProcessPoolExecutor(workers, fork, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            jobs = [pool.submit(_part, name, faces[part], size, part) for part in parts]
+            for job in as_completed(jobs):
+                yield job.result()
+
+
+def _part(name: str, faces: Faces, size: int, part: slice) -> slice:
+    """Draw one part of the file."""
+    images = np.load(name, mmap_mode="r+")
+    draw(faces, size, images[part])
+    images.flush()
+    return part
