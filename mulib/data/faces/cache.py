@@ -25,7 +25,7 @@ from mulib.errors import InputError
 SERIAL = 1024  # so few 64×64 pictures are drawn sooner than a pool of processes is up
 
 
-def drawn(faces: Faces, size: int = 64, *, workers: int | None = None, progress: bool = True) -> Tensor:
+def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor:
     """What `render` gives, (N, 3, size, size) uint8, drawn on the first call and memory-mapped on every later one.
 
     The cache is the folder named by the environment variable MULIB_CACHE, else the user's. An entry appears in one
@@ -50,15 +50,15 @@ def drawn(faces: Faces, size: int = 64, *, workers: int | None = None, progress:
         with FileLock(path.with_suffix(".lock")):
             if (found := _open(path, faces, size)) is not None:
                 return found
-            _draw_to(path, faces, size, workers, progress)
+            _draw_to(path, faces, size, workers)
     except OSError as error:
         raise InputError(f"the cache {folder} cannot be used ({error}): make room, or set MULIB_CACHE.") from error
     return torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
 def _key(faces: Faces, size: int) -> str:
-    """A name for exactly these pictures: any other face, size, generator or OpenCV has another."""
-    digest = hashlib.sha256(f"{VERSION} {cv2.__version__} {size} {faces.seed} {len(faces)}".encode())
+    """A name for exactly these pictures: any other face, size or version of the renderer has another."""
+    digest = hashlib.sha256(f"{VERSION} {size} {faces.seed} {len(faces)}".encode())
     for column in (faces.identity, faces.picture, faces.attributes, faces.age):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()[:32]
@@ -76,16 +76,14 @@ def _open(path: Path, faces: Faces, size: int) -> Tensor | None:
     return torch.from_numpy(images) if np.array_equal(images[spots], render(faces[spots], size).numpy()) else None
 
 
-def _draw_to(path: Path, faces: Faces, size: int, workers: int | None, progress: bool) -> None:
+def _draw_to(path: Path, faces: Faces, size: int, workers: int | None) -> None:
     """Draw into a file of our own beside `path`, then put it there in one step."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     os.close(handle)
     try:
         np.lib.format.open_memmap(name, "w+", np.uint8, (len(faces), 3, size, size)).flush()
         parts = chunks(len(faces), size)
-        with tqdm(
-            total=len(faces), desc="drawing faces", unit="face", leave=False, delay=1.0, disable=not progress
-        ) as bar:
+        with tqdm(total=len(faces), desc="drawing faces", unit="face", leave=False, delay=1.0) as bar:
             for part in _drawing(name, faces, size, parts, workers):
                 bar.update(part.stop - part.start)
         os.replace(name, path)
@@ -103,12 +101,17 @@ def _drawing(name: str, faces: Faces, size: int, parts: list[slice], workers: in
             yield _part(name, faces[part], size, part)
         return
     fork = multiprocessing.get_context("fork")  # the others import all of torch first, which takes longer than to draw
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # about threads: the children use none of this process's
-        with ProcessPoolExecutor(workers, fork, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-            jobs = [pool.submit(_part, name, faces[part], size, part) for part in parts]
-            for job in as_completed(jobs):
-                yield job.result()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # stops OpenCV's threads: a child would wait for ever for those that it did not inherit
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python's, about forking with threads: they idle
+            with ProcessPoolExecutor(workers, fork) as pool:
+                jobs = [pool.submit(_part, name, faces[part], size, part) for part in parts]
+                for job in as_completed(jobs):
+                    yield job.result()
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _part(name: str, faces: Faces, size: int, part: slice) -> slice:

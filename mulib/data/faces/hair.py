@@ -55,7 +55,7 @@ def beard(pen: Pen, f: Look) -> None:
         jaw = np.stack([x * 1.015, y + 0.02 + 0.05 * g.beard[:, None]])
         inner = [(g.w * 0.93, 0.22), (g.w * 0.66, m - 0.10), (w * 1.15, m - 0.075), (w * 0.9, m + 0.03), (0, m + 0.075)]
         inner += [(-x, y) for x, y in inner[-2::-1]]
-        colour = mixed(g.whisker, g.skin, np.where(g.beard == 0, 0.2, 0.04))
+        colour = mixed(g.whisker, g.skin, np.where(g.beard == 0, 0.14, 0.03))
         q.fill(join(jaw, curve(inner)), colour, "beard")
     for q, g in some(pen, f, bearded):
         wide, colour = np.where(g.beard < 2, 1.0, 0.6), g.whisker

@@ -79,7 +79,7 @@ def wrinkles(pen: Pen, f: Look) -> None:
         for i, y in enumerate((-0.07, -0.14, -0.21)):
             left, right = ((g.brow + y + 0.015 * g.wave[:, i + k]) for k in (0, 3))
             brow.append(curve([(-0.26 + 0.05 * i, left), (0, g.brow + y - 0.02), (0.26 - 0.05 * i, right)]))
-        crease(parts(*brow), 0.02, 0.65)
+        crease(parts(*brow), 0.026, 0.75)
         x, eye = g.eye_x, g.eye
         feet = [
             both(
@@ -93,10 +93,10 @@ def wrinkles(pen: Pen, f: Look) -> None:
             )
             for t in (-0.05, 0.0, 0.05)
         ]
-        crease(np.concatenate(feet, 2), 0.014, 0.55)
-        crease(both(curve([(x - eye, g.eye_y + 0.095), (x, g.eye_y + 0.135), (x + eye, g.eye_y + 0.10)])), 0.022, 0.6)
+        crease(np.concatenate(feet, 2), 0.018, 0.6)
+        crease(both(curve([(x - eye, g.eye_y + 0.095), (x, g.eye_y + 0.135), (x + eye, g.eye_y + 0.10)])), 0.025, 0.65)
         to_mouth = [(0.12, g.nose_y - 0.02), (0.20, g.nose_y + 0.06), (0.265, g.mouth + 0.01), (0.255, g.mouth + 0.07)]
-        crease(both(curve(to_mouth)), 0.024, 0.7)
+        crease(both(curve(to_mouth)), 0.028, 0.8)
         jowl = [(g.jaw * 0.80, g.chin - 0.26), (g.jaw * 0.72, g.chin - 0.16), (g.jaw * 0.60, g.chin - 0.10)]
         crease(both(curve(jowl)), 0.02, np.maximum(strong - 0.45, 0))
     for q, g in some(pen, f, f.old > 0.7):

@@ -77,12 +77,12 @@ def attributes(
     seed: int = 0,
     *,
     attributes: tuple[str, ...] = ("Male", "Smiling", "Young"),
-    people: int = 300,
+    people: int = 600,
     pictures: int = 5,
-    forget: int = 90,
+    forget: int = 120,
     val: int = 50,
-    test: int = 100,
-    unseen: int = 100,
+    test: int = 150,
+    unseen: int = 150,
     size: int = 64,
     frequencies: Mapping[str, float] | None = None,
     correlations: Mapping[tuple[str, str], float] | None = None,
@@ -187,8 +187,8 @@ def _by_attribute(name: str, seed: int, attributes, forget, counts, size: int, f
         raise InputError(f"people is {counts[0]}, val {counts[1]}, test {counts[2]}, unseen {counts[3]}: expected ≥ 1.")
     counts = dict(zip(("train", "val", "test", "unseen"), counts, strict=True))
     cast = sample(sum(counts.values()), seed=seed, frequencies=frequencies, correlations=correlations)
-    parts = _parts(cast, _labels(cast, attributes), tuple(attributes), counts, size)
-    marked = _labels(cast, forget).bool().all(1)
+    labels, marked = _labels(cast, attributes), _labels(cast, forget).bool().all(1)
+    parts = _parts(cast, labels, tuple(attributes), counts, size)
     end = len(cast) - counts["unseen"]
     parts["unseen"] = parts["unseen"].subset(marked[end:])
     return FaceTask(name, forget_index=marked[: counts["train"]].nonzero()[:, 0], cast=cast, **parts)

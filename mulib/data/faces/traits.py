@@ -90,7 +90,7 @@ def person(faces: Faces) -> Look:
     p.frame, p.frame_colour = d.pick(3), np.array(FRAMES, float)[d.pick(len(FRAMES))]
     p.hat, p.hat_colour = d.pick(3), np.array(HATS, float)[d.pick(len(HATS))]
     p.cloth, p.neckline = np.array(CLOTHES, float)[d.pick(len(CLOTHES))], d.pick(3)
-    p.age_bias, p.grey_bias, p.skin_bias, p.form_bias = d.bell(1.6), d.bell(3), d.bell(2.5), d.bell(0.7)
+    p.age_bias, p.grey_bias, p.skin_bias, p.form_bias = d.bell(1.2), d.bell(2.5), d.bell(2), d.bell(0.6)
     p.recedes_at, p.acne = d.flat(40, 110), d.flat() < 0.6
     return p
 
@@ -98,7 +98,7 @@ def person(faces: Faces) -> Look:
 def accidents(faces: Faces) -> Look:
     """Everything about a picture that is neither person nor attribute nor age."""
     d, z = Dice(faces.seed, 23, faces.identity, faces.picture), Look()
-    half = np.clip(d.bell(0.06), -0.17, 0.17)  # tangent of half the angle: a head leans by up to 19°
+    half = np.clip(d.bell(0.05), -0.15, 0.15)  # tangent of half the angle: a head leans by up to 17°
     z.cos, z.sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
     z.yaw, z.pitch = np.clip(d.bell(0.075), -0.16, 0.16), np.clip(d.bell(0.04), -0.09, 0.09)
     z.x, z.y, z.scale = d.bell(0.075), 0.03 + d.bell(0.05), d.flat(0.80, 1.06)
@@ -111,7 +111,7 @@ def accidents(faces: Faces) -> Look:
     z.hues = np.rint(mixed(hues, grey, 0.5))  # muted: the face is what catches the eye
     z.backdrop = np.stack([np.floor(d.flat(0, 65)) for _ in range(25)], 1).reshape(-1, 5, 5)  # 1/64 shares of two hues
     z.blobs = np.stack([d.flat() for _ in range(9)], 1).reshape(-1, 3, 3)
-    z.n_blobs, z.blur, z.noise = d.pick(4), d.pick((0.6, 0.25, 0.15)), np.floor(d.flat(16, 80))
+    z.n_blobs, z.blur, z.noise = d.pick(4), d.pick((0.6, 0.25, 0.15)), np.floor(d.flat(16, 64))
     z.noise_from = np.floor(d.flat(0, 1 << 16)).astype(np.int64)
     z.occluder = np.where(d.flat() < 0.09, 1 + d.pick(2), 0)
     z.occlude = np.stack([d.flat(-1, 1) for _ in range(4)], 1)
@@ -185,7 +185,8 @@ def brightness(colour: np.ndarray) -> np.ndarray:
 
 
 def _apart(hair: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """Hair that is seen on the skin: a blond moustache is not, at 64 pixels, so it is drawn darker."""
+    """Hair that is seen on the skin: a blond moustache is not, at 64 pixels, unless it is drawn darker."""
     on, under = brightness(hair), brightness(skin)
-    darker = np.clip((under - 60) / np.maximum(on, 1), 0, 1)
-    return np.where((np.abs(under - on) < 60)[:, None], hair * darker[:, None], hair)
+    wanted = np.where((on > under) & (under < 150), under + 75, under - 75)  # grey hair is lighter than dark skin
+    factor = np.clip(wanted / np.maximum(on, 1), 0, 1.5)
+    return np.where((np.abs(under - on) < 70)[:, None], np.minimum(hair * factor[:, None], 255), hair)
