@@ -166,7 +166,7 @@ def split_null(retrained: Tensor, seed: int | None = None) -> tuple[Tensor, Tens
 def _scores(u: Tensor, r: Tensor, fit_u: Tensor, fit_r: Tensor, gaussians: bool) -> tuple[Tensor, Tensor]:
     """Scores of unlearned `u` and retrained `r` models by an attack fitted to `fit_u` and `fit_r`."""
     if not gaussians:
-        return u, r
+        return u.round(decimals=kernel.DECIMALS), r.round(decimals=kernel.DECIMALS)
     fits = kernel.gaussian(fit_u), kernel.gaussian(fit_r)
     return kernel.log_likelihood_ratio(u, *fits), kernel.log_likelihood_ratio(r, *fits)
 

@@ -84,13 +84,13 @@ class Logits:
         return logits
 
     def accuracy(self, approach: str = NULL) -> dict[str, Tensor]:
-        """{"retain": …, "forget": …, "test": …}: (models,) shares, of an approach or of the retrained models."""
+        """{"retain": …, "forget": …, "test": …}: (models,) float64, of an approach or of the retrained models."""
         name = "metrics.csv" if approach == NULL else f"{approach}/metrics.csv"
         if name not in self._names:
             raise InputError(f"{self.path} holds no {name}: expected the accuracies of {approach} beside its logits.")
         try:
             rows = list(csv.DictReader(io.StringIO(self.read(name).decode())))
-            columns = {s: torch.tensor([float(r[f"{s}_accuracy"]) for r in rows]) for s in ("retain", "forget", "test")}
+            shares = {s: [float(row[f"{s}_accuracy"]) for row in rows] for s in ("retain", "forget", "test")}
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{name} in {self.path} cannot be read ({error}): expected the columns seed, retain_accuracy,"
@@ -98,7 +98,7 @@ class Logits:
             ) from error
         if not rows:
             raise InputError(f"{name} in {self.path} has no rows: expected one per model.")
-        return columns
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in shares.items()}
 
     def _load(self, name: str) -> tuple[Tensor, Tensor]:
         """Logits (examples, models, classes) and labels (examples,) of one file."""
