@@ -154,6 +154,12 @@ def test_null_halves_are_disjoint_and_complete():
     assert audit.split_null(r)[1].flatten().tolist() == [0, 1, 2, 3]
 
 
+def test_memory_is_linear_in_the_models():
+    """A hundred thousand models a side: a table over pairs of counts would need 80 GB."""
+    u, r, labels = draw(examples=1, unlearned=100_000, retrained=100_000, classes=2)
+    assert audit.epsilon(u, r, labels).undefined == 0
+
+
 def test_worst_decile_never_mixes_infinity_with_numbers():
     point = np.array([0.0] * 8 + [np.inf] * 2)
     result = audit.Epsilon(point, point, point, 2, 2, 1.0, 0.05, 0.95, "hinge")

@@ -9,7 +9,7 @@ import torch
 from published import write_folder
 
 from mulib import InputError
-from mulib.data import Logits
+from mulib.data import Logits, write_logits
 
 
 @pytest.fixture
@@ -31,6 +31,17 @@ def test_labels_are_split_from_the_models(folder):
     logits = Logits(folder)
     assert torch.equal(logits.retrained, torch.from_numpy(array[:, 1:]))
     assert torch.equal(logits.labels, torch.from_numpy(array[:, 0].argmax(1)))
+
+
+def test_what_was_written_is_what_is_read(tmp_path):
+    logits, labels = torch.randn(3, 2, 4), torch.tensor([1, 0, 3])
+    accuracy = {name: torch.tensor([0.1, 0.9], dtype=torch.float64) for name in ("retain", "forget", "test")}
+    for approach in ("baseline", "finetune"):
+        write_logits(tmp_path, approach, logits, labels, accuracy)
+    read = Logits(tmp_path)
+    assert torch.equal(read.unlearned("finetune"), logits)
+    assert torch.equal(read.labels, labels)
+    assert torch.equal(read.accuracy()["test"], accuracy["test"])
 
 
 def test_published_accuracies_are_those_of_the_csv(published):

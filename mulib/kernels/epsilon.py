@@ -88,19 +88,20 @@ def error_counts(negative: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Te
     return scores.view(torch.float64), n - (total - below), below
 
 
+def epsilon_of_rates(fpr: Tensor, fnr: Tensor, delta: float) -> Tensor:
+    """max(log((1 − δ − FPR)/FNR), log((1 − δ − FNR)/FPR)), elementwise; NaN where both numerators are negative."""
+    return torch.fmax((1 - delta - fpr).log() - fnr.log(), (1 - delta - fnr).log() - fpr.log())
+
+
 def epsilon_at(fp: Tensor, fn: Tensor, n_negative: int, n_positive: int, delta: float) -> Tensor:
     """The largest ε over all thresholds: counts (E, T) → (E,).
 
-    ε = max(log((1 − δ − FPR)/FNR), log((1 − δ − FNR)/FPR)). Both rates zero at one threshold: ∞. A threshold
-    at which exactly one rate is zero, or both numerators are ≤ 0, is discarded; with none left ε is NaN.
+    Both rates zero at one threshold: ∞. A threshold at which exactly one rate is zero, or both numerators of
+    `epsilon_of_rates` are ≤ 0, is discarded; with none left ε is NaN.
     """
-    args = {"dtype": torch.float64, "device": fp.device}
-    fpr = torch.arange(n_negative + 1, **args) / n_negative
-    fnr = torch.arange(n_positive + 1, **args) / n_positive
-    # A rate takes n + 1 values, so all logarithms are looked up in one (Mn + 1) × (Mp + 1) table.
-    table = torch.fmax((1 - delta - fpr)[:, None].log() - fnr.log(), (1 - delta - fnr).log() - fpr[:, None].log())
-    table[0, :] = table[:, 0] = -torch.inf
-    table[0, 0] = torch.inf
-    table.nan_to_num_(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    best = table.view(-1)[fp * (n_positive + 1) + fn].amax(1)
+    values = epsilon_of_rates(fp.double() / n_negative, fn.double() / n_positive, delta)
+    values.nan_to_num_(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    no_fp, no_fn = fp == 0, fn == 0
+    values.masked_fill_(no_fp ^ no_fn, -torch.inf).masked_fill_(no_fp & no_fn, torch.inf)
+    best = values.amax(1)
     return best.masked_fill(best == -torch.inf, torch.nan)
