@@ -85,7 +85,7 @@ def test_what_papermill_adds_is_not_the_notebook_s_code():
 
 
 def test_the_library_needs_nothing_of_the_book():
-    absent = "papermill nbformat nbclient IPython ipywidgets jupyter_client sphinx".split()
+    absent = ["papermill", "nbformat", "nbclient", "IPython", "ipywidgets", "jupyter_client", "sphinx"]
     script = f"import sys; sys.modules.update(dict.fromkeys({absent})); import mulib.record, mulib.reported, mulib.show"
     subprocess.run([sys.executable, "-c", script], check=True)
 
