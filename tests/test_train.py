@@ -1,5 +1,9 @@
 """The training loop and the evaluation loop."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -119,3 +123,18 @@ def test_digits_are_memorised():
     assert hits["forget"] > 0.7
     assert hits["test"] > 0.9
     assert hits["unseen"] < 0.1  # wrong labels, never seen: nobody can know them
+
+
+@pytest.mark.parametrize(("progress", "variable", "shown"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_bars_can_be_turned_off(progress, variable, shown):
+    """tqdm reads TQDM_DISABLE when it is imported, so each case is a process of its own."""
+    code = (
+        "import torch, time; from mulib import train; from mulib.data import ImageSet\n"
+        "images = ImageSet(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.zeros(2, dtype=int))\n"
+        "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 2))\n"
+        "wait = lambda step, loss: time.sleep(0.7)\n"
+        f"train.fit(model, images, epochs=3, lr=0.1, on_step=wait, progress={progress})"
+    )
+    environment = os.environ | {"TQDM_DISABLE": variable}  # empty: not disabled
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ("epochs" in done.stderr) is shown
