@@ -15,8 +15,12 @@ COLOURS = {"reproduced": "success", "partial": "warning", "failed": "danger", "n
 
 
 def reported_page(root):
-    """Return the Markdown of every paper's tables and claims beside ours; raise InputError when none is compared."""
+    """Return the Markdown of the papers' numbers and claims beside ours, attempted papers first.
+
+    Raises InputError when not one of them was compared with a run.
+    """
     papers = [read_paper(path) for path in sorted((root / "book" / "reported").glob("*.yml"))]
+    papers.sort(key=lambda paper: all(table["notebook"] is None for table in paper.get("tables", [])))
     parts, counts = [], dict.fromkeys(VERDICTS, 0)
     for paper in papers:
         parts.append(f"## {paper['title']}\n\n{{cite:t}}`{paper['paper']}`\n")
