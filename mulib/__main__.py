@@ -51,7 +51,7 @@ def _report(planned, finished, shown_seed):
     from mulib.execute import stage
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
-    for job, result in tqdm(finished, total=len(planned), unit="run", leave=False):
+    for job, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
         head = f"{job.name}  {job.tier}  seed {job.seed}"
         if "error" in result:
             counts["failed"] += 1
@@ -95,6 +95,88 @@ def check(name, as_json):
 
     report = leaks.check(load(name))
     click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
+
+
+@main.command()
+@click.argument("folder")
+@click.argument("approaches", nargs=-1, metavar="APPROACH...")
+@click.option("--all", "everything", is_flag=True, help="Every approach in FOLDER, and the null row.")
+@click.option(
+    "--split-null", is_flag=True, help="Add the null row: one half of the retrained models against the other."
+)
+@click.option("--delta", default=0.05, show_default=True, help="δ of (ε, δ)-unlearning, 0 ≤ δ < 1.")
+@click.option("--models", type=int, help="Use the first N models of each kind.")
+@click.option("--json", "as_json", is_flag=True, help="One object for one approach, a list for several.")
+def epsilon(folder, approaches, everything, split_null, delta, models, as_json):
+    """Measure ε̂ of each APPROACH in FOLDER: unlearned against retrained models, on the forget set.
+
+    FOLDER is a folder or a zip with logits_retain.npy, APPROACH/logits_unlearn.npy and metrics.csv, or the name of
+    data that `mulib fetch` knows, such as forget-with-precision. The approach "baseline" is the null row.
+    """
+    from mulib.data.download import SOURCES, fetch
+    from mulib.data.logits import NULL, Logits
+
+    logits = fetch(folder) if folder in SOURCES else Logits(folder)
+    wanted = [NULL, *logits.approaches] if everything else [*approaches, *[NULL] * split_null]
+    if not wanted:
+        raise InputError(f"no approach was named: expected one of {', '.join(logits.approaches)}, or --all.")
+    rows = [_epsilon_row(logits, approach, delta, models) for approach in dict.fromkeys(wanted)]
+    click.echo(_as_json(rows) if as_json else _as_table(rows))
+
+
+def _epsilon_row(logits, approach, delta, models):
+    """The audit of one approach as {name: value}."""
+    from mulib import audit
+    from mulib.data.logits import NULL
+
+    unlearned, retrained = (
+        audit.split_null(logits.retrained) if approach == NULL else (logits.unlearned(approach), logits.retrained)
+    )
+    most = min(unlearned.shape[1], retrained.shape[1])
+    if models is not None and not 2 <= models <= most:
+        raise InputError(f"--models is {models}: expected 2 to {most}, which is what {approach} has on each side.")
+    result = audit.epsilon(unlearned[:, :models], retrained[:, :models], logits.labels, delta=delta)
+    accuracy = {name: float(shares[:models].mean()) for name, shares in logits.accuracy(approach).items()}
+    return {"approach": approach, **result.summary(), "accuracy": accuracy}
+
+
+def _as_json(rows):
+    """Strict JSON: infinite and undefined numbers as the strings "inf" and "nan"."""
+    import json
+
+    from mulib.show.glue import jsonable
+
+    clean = [{name: jsonable(value) for name, value in row.items()} for row in rows]
+    return json.dumps(clean[0] if len(clean) == 1 else clean, indent=2, ensure_ascii=False)
+
+
+def _as_table(rows):
+    """Aligned columns for reading: ε in nats, accuracies in percent."""
+    head = ["approach", "ε median", "lower", "worst decile", "ceiling", "∞", "undefined", "models"]
+    head += ["retain %", "forget %", "test %"]
+    body = [
+        [row["approach"]]
+        + [f"{row[name]:.2f}" for name in ("median", "lower_median", "worst_decile", "ceiling")]
+        + [str(row[name]) for name in ("infinite", "undefined", "n_models")]
+        + [f"{100 * share:.2f}" for share in row["accuracy"].values()]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    lines = [
+        line[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))
+        for line in (head, *body)
+    ]
+    note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be."
+    return "\n".join([*lines, note])
+
+
+@main.command()
+@click.argument("name")
+def fetch(name):
+    """Fetch public data by NAME, such as forget-with-precision, verify its checksums and print where it lies."""
+    from mulib.data import download
+
+    click.echo(download.fetch(name, progress=True).path)
 
 
 if __name__ == "__main__":

@@ -67,10 +67,11 @@ def fit(
     optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     scheduler = _scheduler(optimiser, schedule, lr, epochs, per_epoch)
     generator = torch.Generator().manual_seed(seed)
+    quiet = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
     losses, step, start = [], 0, time.perf_counter()
     model.train()
     try:
-        for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, disable=not progress):
+        for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **quiet):
             total = torch.zeros((), device=data.images.device)
             for x, y in data.batches(batch_size, generator):
                 loss = loss_of(model(x), y)

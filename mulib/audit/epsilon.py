@@ -166,7 +166,7 @@ def split_null(retrained: Tensor, seed: int | None = None) -> tuple[Tensor, Tens
 def _scores(u: Tensor, r: Tensor, fit_u: Tensor, fit_r: Tensor, gaussians: bool) -> tuple[Tensor, Tensor]:
     """Scores of unlearned `u` and retrained `r` models by an attack fitted to `fit_u` and `fit_r`."""
     if not gaussians:
-        return u, r
+        return u.round(decimals=kernel.DECIMALS), r.round(decimals=kernel.DECIMALS)
     fits = kernel.gaussian(fit_u), kernel.gaussian(fit_r)
     return kernel.log_likelihood_ratio(u, *fits), kernel.log_likelihood_ratio(r, *fits)
 
@@ -191,35 +191,31 @@ def _interval(values_u, values_r, delta, confidence, gaussians) -> tuple[Tensor,
     flip = _flip(score_u, score_r)
     negative, positive = _orient(score_u, score_r, flip)
     thresholds, fp, fn = kernel.error_counts(negative, positive)
-    certified, _ = _bounds(negative.shape[1], positive.shape[1], delta, confidence, fp.device)
-    best = certified[fp.long(), fn.long()].argmax(1, keepdim=True)
+    certified, _ = _bounds(fp, fn, negative.shape[1], positive.shape[1], delta, confidence)
+    best = certified.argmax(1, keepdim=True)
     # Halfway to the next lower score: the middle of the gap that the threshold stands for.
     middle = (thresholds.gather(1, best) + thresholds.gather(1, (best - 1).clamp_min(0))) / 2
 
     held = _scores(held_u, held_r, fit_u, fit_r, gaussians)
     negative, positive = _orient(*held, flip)
     fp, fn = (negative >= middle).sum(1), (positive < middle).sum(1)
-    low, high = _bounds(negative.shape[1], positive.shape[1], delta, confidence, fp.device)
-    return low[fp, fn], high[fp, fn], float(low[0, 0])
+    sizes = negative.shape[1], positive.shape[1]
+    lower, upper = _bounds(fp, fn, *sizes, delta, confidence)
+    ceiling, _ = _bounds(torch.tensor(0), torch.tensor(0), *sizes, delta, confidence)
+    return lower, upper, ceiling.item()
 
 
-def _bounds(n: int, p: int, delta: float, confidence: float, device) -> tuple[Tensor, Tensor]:
-    """Lower and upper bound on ε for every pair of counts, two (n + 1, p + 1) tables.
+def _bounds(fp: Tensor, fn: Tensor, n: int, p: int, delta: float, confidence: float) -> tuple[Tensor, Tensor]:
+    """Lower and upper bound on ε from fp false positives of n and fn false negatives of p; neither is below 0,
+    which holds for any two distributions.
 
     Each rate's Clopper-Pearson bound holds with 1 − α/2, both together with 1 − α (union bound).
     """
-    (fpr_low, fpr_high), (fnr_low, fnr_high) = (clopper_pearson(m, confidence) for m in (n, p))
-    low = _largest(fpr_high[:, None], fnr_high[None, :], delta)
-    high = _largest(fpr_low[:, None], fnr_low[None, :], delta)
-    return torch.from_numpy(low).to(device), torch.from_numpy(high).to(device)
-
-
-def _largest(fpr, fnr, delta) -> NDArray[np.float64]:
-    """max over both directions of the ε bound, and never below 0, which holds for any two distributions."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        one = np.log(np.maximum(1 - delta - fpr, 0)) - np.log(fnr)
-        two = np.log(np.maximum(1 - delta - fnr, 0)) - np.log(fpr)
-    return np.fmax(np.fmax(one, two), 0.0)
+    low_p, high_p = (torch.from_numpy(t).to(fp.device)[fp.long()] for t in clopper_pearson(n, confidence))
+    low_n, high_n = (torch.from_numpy(t).to(fn.device)[fn.long()] for t in clopper_pearson(p, confidence))
+    pairs = (high_p, high_n), (low_p, low_n)
+    lower, upper = (kernel.epsilon_of_rates(a, b, delta).nan_to_num(nan=0.0, posinf=torch.inf) for a, b in pairs)
+    return lower.clamp_min(0), upper.clamp_min(0)
 
 
 def clopper_pearson(n: int, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -2,7 +2,7 @@
 
 from mulib.data.digits import digits
 from mulib.data.download import fetch, find
-from mulib.data.logits import Logits
+from mulib.data.logits import Logits, write_logits
 from mulib.data.readers.ages import agedb, utkface
 from mulib.data.readers.celeba import celeba, mucac
 from mulib.data.readers.cifar import cifar10
@@ -23,4 +23,5 @@ __all__ = [
     "mucac",
     "mufac",
     "utkface",
+    "write_logits",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +92,9 @@ def find(name: str) -> Logits | None:
     source = _source(name)
     for root in folders():
         for place in source.places:
-            try:
-                return Logits(root / place)
-            except InputError:
-                continue
+            path = root / place
+            if path.is_file() or (path / "logits_retain.npy").is_file():
+                return Logits(path)
     return None
 
 
@@ -108,23 +109,31 @@ def fetch(name: str, *, progress: bool = False) -> Logits:
         verify(found, source)
         return found
     folder = roots()[-1] / source.places[0]
-    for file, digest in source.sha256.items():
+    with tempfile.TemporaryDirectory() as staging:  # the cache is touched only once all files are verified
+        for file, digest in source.sha256.items():
+            _retrieve(name, file, source.base_url, digest, Path(staging), progress)
+        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        shutil.copytree(staging, part)
         try:
-            pooch.retrieve(
-                source.base_url + file,
-                known_hash=f"sha256:{digest}",
-                fname=Path(file).name,
-                path=folder / Path(file).parent,
-                progressbar=progress,
-            )
-        except ValueError as error:
-            raise InputError(f"{file} of {name} has a wrong checksum: what was downloaded is not kept.") from error
-        except OSError as error:
-            raise InputError(
-                f"{file} of {name} could not be downloaded ({type(error).__name__}): connect to the network, or copy"
-                f" the files of {source.base_url} into a folder forget_with_precision and set MULIB_DATA to its parent."
-            ) from error
+            part.rename(folder)
+        except OSError:  # another process was faster: its copy is as good
+            shutil.rmtree(part)
     return Logits(folder)
+
+
+def _retrieve(name: str, file: str, base_url: str, digest: str, folder: Path, progress: bool) -> None:
+    """Download one file into `folder` and verify it."""
+    pooch.get_logger().setLevel("WARNING")
+    target = folder / file
+    try:
+        pooch.retrieve(base_url + file, f"sha256:{digest}", target.name, target.parent, progressbar=progress)
+    except ValueError as error:
+        raise InputError(f"{file} of {name} has a wrong checksum: what was downloaded is not kept.") from error
+    except OSError as error:
+        raise InputError(
+            f"{file} of {name} could not be downloaded ({type(error).__name__}): connect to the network, or copy the"
+            f" files of {base_url} into a folder forget_with_precision and set MULIB_DATA to the folder that holds it."
+        ) from error
 
 
 def verify(found: Logits, source: Source) -> None:

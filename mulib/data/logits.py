@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mulib.errors import InputError
 
+COLUMNS = ("retain", "forget", "test")
 NULL = "baseline"  # the published name of the retrained-against-retrained row; its own logits are never used
 
 
@@ -84,13 +85,13 @@ class Logits:
         return logits
 
     def accuracy(self, approach: str = NULL) -> dict[str, Tensor]:
-        """{"retain": …, "forget": …, "test": …}: (models,) shares, of an approach or of the retrained models."""
+        """{"retain": …, "forget": …, "test": …}: (models,) float64, of an approach or of the retrained models."""
         name = "metrics.csv" if approach == NULL else f"{approach}/metrics.csv"
         if name not in self._names:
             raise InputError(f"{self.path} holds no {name}: expected the accuracies of {approach} beside its logits.")
         try:
             rows = list(csv.DictReader(io.StringIO(self.read(name).decode())))
-            columns = {s: torch.tensor([float(r[f"{s}_accuracy"]) for r in rows]) for s in ("retain", "forget", "test")}
+            shares = {s: [float(row[f"{s}_accuracy"]) for row in rows] for s in COLUMNS}
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{name} in {self.path} cannot be read ({error}): expected the columns seed, retain_accuracy,"
@@ -98,7 +99,7 @@ class Logits:
             ) from error
         if not rows:
             raise InputError(f"{name} in {self.path} has no rows: expected one per model.")
-        return columns
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in shares.items()}
 
     def _load(self, name: str) -> tuple[Tensor, Tensor]:
         """Logits (examples, models, classes) and labels (examples,) of one file."""
@@ -113,3 +114,22 @@ class Logits:
         if not (np.isin(one_hot, (0, 1)).all() and (one_hot.sum(1) == 1).all()):
             raise InputError(f"{name} in {self.path} has no one-hot labels at entry 0 along axis 1, as published.")
         return torch.from_numpy(array[:, 1:]), torch.from_numpy(one_hot.argmax(1))
+
+
+def write_logits(folder: Path, approach: str, logits: Tensor, labels: Tensor, accuracy: dict[str, Tensor]) -> None:
+    """Write one approach in the published layout; the approach "baseline" is the retrained models themselves.
+
+    Args:
+        logits: (examples, models, classes). labels: (examples,) int64, written as the one-hot entry 0.
+        accuracy: {"retain": …, "forget": …, "test": …}, each (models,) shares.
+    """
+    retrained = approach == NULL
+    target = Path(folder) if retrained else Path(folder) / approach
+    target.mkdir(parents=True, exist_ok=True)
+    one_hot = torch.nn.functional.one_hot(labels, logits.shape[2]).to(logits.dtype)
+    array = torch.cat([one_hot[:, None], logits], 1).numpy()
+    np.save(target / ("logits_retain.npy" if retrained else "logits_unlearn.npy"), array)
+    with open(target / "metrics.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["seed", *(f"{name}_accuracy" for name in COLUMNS)])
+        table.writerows(zip(range(logits.shape[1]), *(accuracy[name].tolist() for name in COLUMNS), strict=True))

@@ -23,10 +23,10 @@ DECIMALS = 9
 
 def hinge(logits: Tensor, labels: Tensor) -> Tensor:
     """z_y − max_{c≠y} z_c of every model on every example: logits (E, M, C), labels (E,) → (E, M) float64."""
-    index = labels.view(-1, 1, 1).expand(-1, logits.shape[1], 1)
-    true = logits.gather(2, index).squeeze(2)
-    best_other = logits.scatter(2, index, -torch.inf).amax(2)
-    return true.double() - best_other.double()
+    index = labels.view(-1, 1, 1)
+    true = logits.gather(2, index.expand(-1, logits.shape[1], 1)).squeeze(2)
+    bar = logits.new_zeros(len(labels), 1, logits.shape[2]).scatter_(2, index, -torch.inf)
+    return true.double() - (logits + bar).amax(2)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -37,8 +37,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
     """Maximum-likelihood mean and standard deviation per row, floored at `MIN_STD`: (E, M) → (E, 1), (E, 1)."""
-    std, mean = torch.std_mean(x, dim=1, correction=0, keepdim=True)
-    return mean, std.clamp_min(MIN_STD)
+    mean = x.mean(1, keepdim=True)
+    return mean, (x - mean).square_().mean(1, keepdim=True).sqrt_().clamp_min_(MIN_STD)
 
 
 def log_likelihood_ratio(x: Tensor, numerator: tuple, denominator: tuple) -> Tensor:
@@ -70,37 +70,45 @@ def error_counts(negative: Tensor, positive: Tensor) -> tuple[Tensor, Tensor, Te
         that occurs several times (a tie) has its counts at each occurrence.
     """
     n, p = negative.shape[1], positive.shape[1]
-    # One sort serves both groups: the last bit of the score says which group it came from.
-    keys = torch.cat([negative, positive], 1).view(torch.int64) & -2
-    keys[:, n:] |= 1
+    # One sort serves both groups: the last bit of a score says which group it came from.
+    keys = torch.cat([negative.view(torch.int64) & -2, positive.view(torch.int64) | 1], 1)
     keys = sort_rows(keys.view(torch.float64)).view(torch.int64)
-    is_positive = keys & 1
-    scores = keys & -2
-    # Positives strictly below each entry; a tied entry takes the count of the first of its ties.
-    below = is_positive.cumsum(1, dtype=torch.int32) - is_positive.to(torch.int32)
-    total = torch.arange(n + p, dtype=torch.int32, device=scores.device).expand_as(below)
+    is_positive, scores = (keys & 1).to(torch.int32), keys & -2
+    # Positives strictly below each entry; a tied entry takes the counts of the first of its ties.
+    below = is_positive.cumsum(1, dtype=torch.int32) - is_positive
+    total = torch.arange(n + p, dtype=torch.int32, device=keys.device)
     tied = scores[:, 1:] == scores[:, :-1]
     if bool(tied.any()):
         first = torch.zeros_like(below)
-        first[:, 1:] = torch.where(tied, 0, total[:, 1:])
-        first = first.cummax(1).values
-        below, total = below.gather(1, first.long()), first
-    return scores.view(torch.float64), n - (total - below), below
+        first[:, 1:] = torch.where(tied, 0, total[1:])
+        total = first.cummax(1).values
+        below = below.gather(1, total.long())
+    return scores.view(torch.float64), n - total + below, below
+
+
+def epsilon_of_rates(fpr: Tensor, fnr: Tensor, delta: float) -> Tensor:
+    """max(log((1 − δ − FPR)/FNR), log((1 − δ − FNR)/FPR)), elementwise; NaN where both numerators are negative."""
+    return torch.fmax((1 - delta - fpr).log() - fnr.log(), (1 - delta - fnr).log() - fpr.log())
 
 
 def epsilon_at(fp: Tensor, fn: Tensor, n_negative: int, n_positive: int, delta: float) -> Tensor:
     """The largest ε over all thresholds: counts (E, T) → (E,).
 
-    ε = max(log((1 − δ − FPR)/FNR), log((1 − δ − FNR)/FPR)). Both rates zero at one threshold: ∞. A threshold
-    at which exactly one rate is zero, or both numerators are ≤ 0, is discarded; with none left ε is NaN.
+    Both rates zero at one threshold: ∞. A threshold at which exactly one rate is zero, or both numerators of
+    `epsilon_of_rates` are ≤ 0, is discarded; with none left ε is NaN.
     """
-    args = {"dtype": torch.float64, "device": fp.device}
-    fpr = torch.arange(n_negative + 1, **args) / n_negative
-    fnr = torch.arange(n_positive + 1, **args) / n_positive
-    # A rate takes n + 1 values, so all logarithms are looked up in one (Mn + 1) × (Mp + 1) table.
-    table = torch.fmax((1 - delta - fpr)[:, None].log() - fnr.log(), (1 - delta - fnr).log() - fpr[:, None].log())
-    table[0, :] = table[:, 0] = -torch.inf
-    table[0, 0] = torch.inf
-    table.nan_to_num_(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    best = table.view(-1)[fp * (n_positive + 1) + fn].amax(1)
+    if (n_negative + 1) * (n_positive + 1) <= fp.numel():  # fewer pairs of counts than entries: look them up
+        pairs = torch.arange((n_negative + 1) * (n_positive + 1), device=fp.device).view(n_negative + 1, -1)
+        table = _usable_epsilon(pairs // (n_positive + 1), pairs % (n_positive + 1), n_negative, n_positive, delta)
+        best = table.take((fp * (n_positive + 1) + fn).long()).amax(1)
+    else:
+        best = _usable_epsilon(fp, fn, n_negative, n_positive, delta).amax(1)
     return best.masked_fill(best == -torch.inf, torch.nan)
+
+
+def _usable_epsilon(fp: Tensor, fn: Tensor, n_negative: int, n_positive: int, delta: float) -> Tensor:
+    """ε of each pair of counts; −∞ where the threshold is discarded."""
+    values = epsilon_of_rates(fp.double() / n_negative, fn.double() / n_positive, delta)
+    values.nan_to_num_(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    no_fp, no_fn = fp == 0, fn == 0
+    return values.masked_fill_(no_fp ^ no_fn, -torch.inf).masked_fill_(no_fp & no_fn, torch.inf)

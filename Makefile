@@ -1,0 +1,55 @@
+# make book | test | bench | lint | lock | clean | help. The first use sets up .venv by itself.
+PYTHON ?= python3
+TIER ?= quick
+JOBS ?= 2
+BIN := .venv/bin
+READY := .venv/.ready
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Real data: a folder named by MULIB_DATA, else the one beside this project, else none.
+ifeq ($(origin MULIB_DATA),undefined)
+ifneq ($(wildcard ../shared/data),)
+export MULIB_DATA := $(abspath ../shared/data)
+endif
+endif
+
+.PHONY: book test bench lint lock clean help setup
+
+book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or paper; default quick)
+	$(BIN)/mulib run --tier $(TIER) --jobs $(JOBS)
+	$(BIN)/jupyter-book build . --all -W -n --keep-going
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest
+
+bench: setup  ## measure the kernels against their oracles
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+lint: setup  ## check style, notebooks included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The lock takes OpenCV without its windows: the same cv2, but it loads on a machine without libGL, as servers are.
+lock: setup  ## write the exact versions of the build into requirements.lock
+	sed 's/^opencv-python\b/opencv-python-headless/' requirements.txt | \
+	$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	  --output-file requirements.lock - pyproject.toml
+
+clean:  ## delete what was executed and built; .venv stays
+	rm -rf _build _executed
+
+help:  ## list these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+# Set-up is done once, and again when the lock or pyproject.toml changes; the stamp comes last, so that an
+# interrupted set-up is taken up again.
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "This needs Python 3.11 or newer; $(PYTHON) is older or missing. Name another: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $(READY)

@@ -1,0 +1,79 @@
+"""Sphinx extension: show notebooks/X.ipynb with the outputs of its executed twin, _executed/notebooks/X.ipynb.
+
+The words of a page are those of the clean notebook, the outputs those of the run. A twin that is missing, or that
+was executed from other code or another mulib, fails the build: no page shows what its code does not give.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import nbformat
+from sphinx.errors import ExtensionError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of this project, installed or not
+
+from mulib import InputError
+from mulib.check import alt_text, pictures
+from mulib.execute import staged
+from mulib.record import Record, code_cells, fingerprint
+
+
+def require_twins(app, env, docnames):
+    """Raise ExtensionError when a notebook of the book has no executed twin from its present code."""
+    pages = [Path(env.doc2path(name)) for name in sorted(env.found_docs)]
+    problems = [problem(Path(app.srcdir), page) for page in pages if page.suffix == ".ipynb"]
+    if problems := [text for text in problems if text]:
+        raise ExtensionError("; ".join(problems))
+
+
+def problem(root, notebook):
+    """Return what keeps a notebook's twin from being shown, in one sentence with the command that mends it, or ""."""
+    twin = staged(root, notebook.stem)
+    mend = f"run `mulib run {notebook.stem}`"
+    if not twin.exists():
+        return f"notebooks/{notebook.name} has not been executed; {mend}"
+    try:
+        record = Record.read(twin.with_suffix(".json"))
+    except InputError:
+        return f"the executed notebooks/{notebook.name} has no record; {mend}"
+    mend = f"run `mulib run {notebook.stem} --tier {record.asked['tier']}`"
+    if code_cells(nbformat.read(notebook, 4)) != code_cells(nbformat.read(twin, 4)):
+        return f"the code of notebooks/{notebook.name} changed since it was executed; {mend}"
+    if record.came_from["source"] != fingerprint(notebook):
+        return f"mulib changed since notebooks/{notebook.name} was executed; {mend}"
+    if record.came_out["notebook"] != hashlib.sha256(twin.read_bytes()).hexdigest():
+        return f"the executed notebooks/{notebook.name} is not the one of its record; {mend}"
+    return ""
+
+
+def show_outputs(app, docname, source):
+    """Replace a notebook's source by the same notebook with the outputs of its twin."""
+    notebook = Path(app.env.doc2path(docname))
+    if notebook.suffix != ".ipynb":
+        return
+    twin = staged(app.srcdir, notebook.stem)
+    app.env.note_dependency(str(twin))  # a new run rebuilds the page
+    source[0] = nbformat.writes(page(nbformat.reads(source[0], 4), nbformat.read(twin, 4)))
+
+
+def page(clean, twin):
+    """Return the notebook `clean` with the outputs and the widgets of its executed `twin`."""
+    ran = [c for c in twin.cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+    cells = [cell for cell in clean.cells if cell.cell_type == "code"]
+    for cell, executed in zip(cells, ran, strict=True):
+        cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
+        for output in pictures(cell):  # myst-nb reads the alt text from the cell only
+            cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = alt_text(cell, output)
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
+    if "widgets" in twin.metadata:
+        clean.metadata["widgets"] = twin.metadata["widgets"]
+    return clean
+
+
+def setup(app):
+    """Register the extension with Sphinx."""
+    app.connect("env-before-read-docs", require_twins)
+    app.connect("source-read", show_outputs)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

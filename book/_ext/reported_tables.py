@@ -1,0 +1,197 @@
+"""Sphinx extension: the directives {reported-and-reproduced} and {runs}, made from the papers' data and the records."""
+
+import re
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+
+from mulib import InputError
+from mulib.execute import find_notebooks, staged
+from mulib.record import Record
+from mulib.reported import RULES, VERDICTS, compare_claim, compare_table, read_paper, read_records
+from mulib.show.glue import format_value
+
+COLOURS = {"reproduced": "success", "partial": "warning", "failed": "danger", "not attempted": "muted"}
+
+
+def reported_page(root):
+    """Return the Markdown of the papers' numbers and claims beside ours, attempted papers first.
+
+    Raises InputError when not one of them was compared with a run.
+    """
+    papers = [read_paper(path) for path in sorted((root / "book" / "reported").glob("*.yml"))]
+    papers.sort(key=lambda paper: all(table["notebook"] is None for table in paper.get("tables", [])))
+    parts, counts = [], dict.fromkeys(VERDICTS, 0)
+    for paper in papers:
+        parts.append(f"## {paper['title']}\n\n{{cite:t}}`{paper['paper']}`\n")
+        for table in paper.get("tables", []):
+            found = compare_table(table, _records(root, table))
+            parts.append(_table(table, found))
+            for comparison in found:
+                counts[comparison.verdict] += 1
+        if claims := paper.get("claims", []):
+            parts.append(_claims(root, claims, counts))
+    if not sum(counts[verdict] for verdict in VERDICTS[:3]):
+        raise InputError("book/reported was compared with no run at all; run the notebooks, or record their runs")
+    rules = "\n".join(f"- *{name}*: {rule}." for name, rule in RULES.items())
+    return "\n\n".join([_counted(counts), f"How a number is judged:\n\n{rules}", *parts])
+
+
+def runs_page(root):
+    """Return the Markdown of the runs that the book renders: what, when, how long, from what, on what."""
+    records = [Record.read(path) for name in find_notebooks(root) if (path := _record_path(root, name)).exists()]
+    rows = [
+        [
+            _link(record.asked["notebook"]),
+            record.asked["tier"],
+            record.asked["seed"],
+            f"{record.came_out['timings']['seconds']:.0f} s",
+            f"{record.came_out['peak_memory_mb']:.0f} MB",
+            record.came_from["started"].replace("T", " ").removesuffix("+00:00") + " UTC",
+            _commit(record),
+        ]
+        for record in records
+    ]
+    head = ["notebook", "tier", "seed", "run time", "peak memory", "started", "commit"]
+    return "\n\n".join([_pipe_table(head, rows), *_machines(records)])
+
+
+def _table(table, found):
+    columns = table["columns"]
+    lines = [f"### {_text(table['source'])}", _text(table["caption"])]
+    if table["notebook"] is None:
+        lines.append(f"{_badge('not attempted')} {_text(table['reason'])}")
+        head = ["", *(_column(column) for column in columns.values())]
+        rows = [
+            [_text(row["label"]), *(_text(row["values"].get(column, "–")) for column in columns)]
+            for row in table["rows"].values()
+        ]
+        return "\n\n".join([*lines, _folded(f"The {len(found)} reported numbers", _pipe_table(head, rows))])
+    runs = dict.fromkeys(_run(item.record) for item in found if item.record)
+    rows = [
+        [
+            _text(item.row) if item.row != above else "",
+            _column(columns[item.column]),
+            _text(item.printed),
+            _decimals(item.ours, item.printed) + _spread(item),
+            _decimals(item.difference, item.printed, sign="+"),
+            f"{_badge(item.verdict)} {_text(item.reason)}",
+            *([_run(item.record)] if len(runs) > 1 else []),
+        ]
+        for above, item in zip([None, *(item.row for item in found)], found, strict=False)
+    ]
+    head = ["", "quantity", "reported", "ours", "difference", "verdict", *(["run"] if len(runs) > 1 else [])]
+    ours = f" Ours: {next(iter(runs))}." if len(runs) == 1 else ""
+    return "\n\n".join([*lines, f"Judged by *{table['agreement']}*.{ours}", _pipe_table(head, rows)])
+
+
+def _claims(root, claims, counts):
+    rows = []
+    for claim in claims:
+        item = compare_claim(claim, _records(root, claim))
+        counts[item.verdict] += 1
+        verdict = [_badge(item.verdict), _text(item.reason), _run(item.record)]
+        rows.append([_text(item.row), _text(claim["source"]), *verdict])
+    return "### Claims in words\n\n" + _pipe_table(["claim", "source", "verdict", "reason", "run"], rows)
+
+
+def _records(root, entry):
+    return read_records(root, entry["notebook"]) if entry["notebook"] else []
+
+
+def _machines(records):
+    """Return one sentence per machine and set of versions that the runs used."""
+    seen = {}
+    for record in records:
+        hardware, versions = record.came_from["hardware"], record.came_from["versions"]
+        packages = ", ".join(f"{name} {version}" for name, version in versions.items())
+        text = (
+            f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_gib']} GiB of memory, "
+            f"{hardware['gpu'] or 'no GPU'}; {packages}."
+        )
+        seen.setdefault(text, []).append(record.asked["notebook"])
+    return [f"**{', '.join(names)}** ran on: {_text(text)}" for text, names in seen.items()]
+
+
+def _counted(counts):
+    numbers = ", ".join(f"{_badge(verdict)} {counts[verdict]}" for verdict in VERDICTS)
+    return f"Numbers and claims on this page: {numbers}."
+
+
+def _run(record):
+    if record is None:
+        return "–"
+    asked = record.asked
+    link = _link(asked["notebook"], asked["notebook"][:2])
+    return f"{link}, {asked['tier']}, seed {asked['seed']}, {_commit(record)}"
+
+
+def _commit(record):
+    commit = record.came_from["commit"]
+    if commit is None:
+        return "not committed"
+    return f"`{commit[:7]}`" + (" with changes" if record.came_from["dirty"] else "")
+
+
+def _link(notebook, text=None):
+    return f"[{text or notebook}](../notebooks/{notebook}.ipynb)"
+
+
+def _record_path(root, notebook):
+    return staged(root, Path(notebook).stem).with_suffix(".json")
+
+
+def _decimals(value, printed, sign=""):
+    """Return `value` with one decimal more than what was printed, so that a reader sees how close it is."""
+    if value is None:
+        return "–"
+    places = len(re.sub(r"[^\d.]", "", printed.split("±")[0]).partition(".")[2])
+    return format_value(value, f"{sign}.{places + 1}f").replace("-", "−")
+
+
+def _spread(item):
+    return "" if item.spread is None else f"\u00a0±\u00a0{_decimals(item.spread, item.printed)}"
+
+
+def _column(column):
+    unit = column.get("unit")
+    return _text(column["label"] + (f" ({unit})" if unit else ""))
+
+
+def _badge(verdict):
+    return f"{{bdg-{COLOURS[verdict]}}}`{verdict}`"
+
+
+def _text(text):
+    """Return `text` escaped so that Markdown shows it as it is in a table's cell."""
+    return re.sub(r"([|*_`$\[\]<>\\{}])", r"\\\1", str(text))
+
+
+def _pipe_table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _folded(title, content):
+    return f":::{{dropdown}} {title}\n{content}\n:::"
+
+
+MADE = {"reported-and-reproduced": reported_page, "runs": runs_page}
+
+
+def fill(app, docname, source):
+    """Put what `MADE` makes in the place of its empty directive, before the page is parsed."""
+    for name, make in MADE.items():
+        directive = f"```{{{name}}}\n```"
+        if directive in source[0]:
+            app.env.note_reread()  # records change without the page's source changing
+            try:
+                source[0] = source[0].replace(directive, make(Path(app.srcdir)))
+            except InputError as error:
+                raise ExtensionError(str(error)) from None
+
+
+def setup(app):
+    """Register the extension with Sphinx."""
+    app.connect("source-read", fill)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

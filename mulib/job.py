@@ -1,0 +1,195 @@
+"""One job: one notebook, one tier, one seed, executed by papermill in a process of its own.
+
+`mulib run` starts it as `python -m mulib.job`, with the job as JSON on standard input; its last line on
+standard output is the result as JSON. The process ends when its parent does, and the kernel with it.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import resource
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import nbformat
+import papermill
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError, strip_color
+from traitlets import default
+
+from mulib import InputError, check
+from mulib.record import Record, fingerprint, part_name, provenance
+from mulib.show.glue import glued
+from mulib.tidy import tidy
+
+
+@dataclass
+class Job:
+    """What to execute and where to put it. `output` is the executed notebook; its record lies beside it."""
+
+    root: str
+    notebook: str
+    output: str
+    tier: str
+    seed: int
+    parameters: dict = field(default_factory=dict)
+    timeout: int = 0  # seconds a cell may take, 0 for as long as it wants
+
+    @property
+    def name(self):
+        """The notebook's name without folder and ending."""
+        return Path(self.notebook).stem
+
+    @property
+    def record(self):
+        """The path of the run's record."""
+        return Path(self.output).with_suffix(".json")
+
+    @property
+    def asked(self):
+        """The record's first part."""
+        return {"notebook": self.name, "tier": self.tier, "parameters": self.parameters, "seed": self.seed}
+
+    def done(self):
+        """Tell whether a whole run of just this, from the same sources, is already there."""
+        try:
+            record = Record.read(self.record)
+            content = Path(self.output).read_bytes()
+        except (InputError, FileNotFoundError):
+            return False
+        return (
+            record.asked == self.asked
+            and record.came_from["source"] == fingerprint(self.notebook)
+            and record.came_out["notebook"] == digest(content)
+        )
+
+
+class Failure(Exception):
+    """A notebook that did not come through: its message is one line, `details` is the traceback."""
+
+    def __init__(self, message, details=""):
+        super().__init__(message)
+        self.details = details
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts kernels with this interpreter, whatever `python3` is registered on the machine."""
+
+    @default("kernel_spec_manager")
+    def _kernel_spec_manager_default(self):
+        return KernelSpecManager(kernel_dirs=[])  # nothing registered: the native kernel, sys.executable, is left
+
+
+def execute(job):
+    """Execute `job`, tidy and check the notebook, put it and then its record in place; return the record.
+
+    Raises Failure, and leaves what was there untouched, when a cell raises or the page is not fit to be shown.
+    """
+    started, began = provenance(job.root, job.notebook), time.monotonic()
+    notebook = _papermill(job)
+    seconds = round(time.monotonic() - began, 2)
+    tidy(notebook)
+    if findings := check.check_executed(notebook):
+        raise Failure(findings[0], "\n".join(findings[1:]))
+    values = {name: value for name, (value, _) in glued(notebook).items()}
+    content = nbformat.writes(notebook).encode()
+    came_out = {
+        "metrics": {name: value for name, value in values.items() if not name.startswith("data.")},
+        "timings": {"seconds": seconds},
+        "peak_memory_mb": _children_peak_mb(),
+        "notebook": digest(content),
+    }
+    data = {name.removeprefix("data."): v for name, v in values.items() if name.startswith("data.")}
+    record = Record(job.asked, came_out, {**started, "data": data})
+    commit(job.output, content, record)
+    return record
+
+
+def commit(output, content, record):
+    """Put an executed notebook (bytes) and its record in place; the record comes last and is the commit mark."""
+    output = Path(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = part_name(output)
+    part.write_bytes(content)
+    os.replace(part, output)
+    record.write(output.with_suffix(".json"))
+
+
+def digest(content):
+    """Return the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _papermill(job):
+    """Return the executed notebook; raise Failure with the cell's number, first line and exception."""
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what matters is in the Failure
+    try:
+        return papermill.execute_notebook(
+            job.notebook,
+            None,
+            parameters=job.parameters,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=str(Path(job.notebook).parent),
+            execution_timeout=job.timeout or None,
+            kernel_manager_class=ThisPython,
+        )
+    except PapermillExecutionError as error:
+        where = _place(job.notebook, error.source)
+        raised = f"{error.ename}: {check.first_line(error.evalue)}"
+        raise Failure(f"{where}: {raised}", strip_color("\n".join(error.traceback))) from None
+    except CellTimeoutError as error:
+        raise Failure(f"a cell took longer than {job.timeout} s; allow more with --timeout", str(error)) from None
+    except DeadKernelError:
+        raise Failure("the kernel died, killed or out of memory") from None
+
+
+def _place(notebook, source):
+    """Return "cell N (first line)" for a cell of the clean notebook, counted from 1."""
+    cells = nbformat.read(notebook, 4).cells
+    number = next((n for n, cell in enumerate(cells, start=1) if cell.source == source), "?")
+    return f"cell {number} ({check.first_line(source)})"
+
+
+def _children_peak_mb():
+    """Return the largest resident memory of the kernel in MB; the job's only child has ended by now."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _end_with(parent):
+    """End this process once `parent` (a process id) is no longer its parent."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def main():
+    """Read a job, execute it and print its result: {"seconds", "kib"} or {"error", "details"}."""
+    asked = json.load(sys.stdin)
+    threading.Thread(target=_end_with, args=(asked.pop("parent"),), daemon=True).start()
+    job = Job(**asked)
+    try:
+        record = execute(job)
+    except Failure as failure:
+        result = {"error": str(failure), "details": failure.details}
+    else:
+        size = Path(job.output).stat().st_size
+        result = {"seconds": record.came_out["timings"]["seconds"], "kib": round(size / 1024)}
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+def to_json(job):
+    """Return the text that `main` reads."""
+    return json.dumps({**asdict(job), "parent": os.getpid()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The record of a run: one JSON file that says what was asked, what came out, and where it came from."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from mulib.errors import InputError
+
+PACKAGES = (
+    *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "matplotlib", "opencv-python-headless"),
+    *("opencv-python", "papermill", "jupyter-book"),
+)
+LIBRARY = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run of one notebook was asked, what came out, and where that came from.
+
+    asked: notebook, tier, parameters, seed.
+    came_out: metrics {name: number or text}, timings {name: seconds}, peak_memory_mb of the kernel, and
+        notebook, the SHA-256 of the executed notebook that belongs to this record.
+    came_from: commit, dirty, lock, source, data {name: hash}, hardware, versions, started (UTC, ISO 8601).
+    A number that is infinite or undefined stands as "inf", "-inf" or "nan", because JSON has neither.
+    """
+
+    asked: dict
+    came_out: dict
+    came_from: dict
+
+    @property
+    def metrics(self):
+        """The run's metrics, {name: number or text}."""
+        return self.came_out["metrics"]
+
+    def write(self, path):
+        """Write the record to `path` in one step: a reader sees the old file or the new one, never a part."""
+        text = json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        replace(path, (text + "\n").encode())
+
+    @classmethod
+    def read(cls, path):
+        """Return the record at `path`; raise InputError when it is not one."""
+        try:
+            return cls(**json.loads(Path(path).read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path} is not a record of a run ({error}); delete it and run again") from None
+
+
+def replace(path, content):
+    """Put `content` (bytes) at `path` in one step, through a temporary file beside it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_name(path)
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def part_name(path):
+    """Return the temporary name for `path`. It carries this process's id, so that leftovers can be told."""
+    path = Path(path)
+    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+
+
+def provenance(root, notebook, data=None):
+    """Return `came_from` for a run of the notebook file `notebook`, started now, in the project at `root`."""
+    return {
+        **commit(root),
+        "lock": sha256(Path(root) / "requirements.lock"),
+        "source": fingerprint(notebook),
+        "data": data or {},
+        "hardware": hardware(),
+        "versions": versions(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def fingerprint(notebook):
+    """Return the hash of a notebook's code cells and of the library: an edit of either makes a run stale."""
+    digest = hashlib.sha256()
+    for code in code_cells(json.loads(Path(notebook).read_bytes())):
+        digest.update(code.encode() + b"\0")
+    for file in sorted(LIBRARY.rglob("*.py")):
+        digest.update(file.relative_to(LIBRARY).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def code_cells(notebook):
+    """Return the sources of a notebook's own code cells, without those that papermill added."""
+    added = {"injected-parameters", "papermill-error-cell-tag"}
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return ["".join(c["source"]) for c in cells if not added & set(c["metadata"].get("tags", []))]
+
+
+def sha256(path):
+    """Return the SHA-256 of a file, None when there is none."""
+    path = Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def commit(root):
+    """Return {"commit", "dirty"} of the git work tree at `root`; both None where there is no commit."""
+    head = _ask("git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD")
+    if not head:
+        return {"commit": None, "dirty": None}
+    changed = _ask("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    return {"commit": head, "dirty": bool(changed)}
+
+
+def hardware():
+    """Return the machine's cpu model, cores, memory (GiB) and gpu (None without one)."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    gpu = _ask("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages / 2**30, 1) or None,
+        "gpu": gpu.splitlines()[0] if gpu else None,
+    }
+
+
+def versions():
+    """Return {"python": …, package: version} of what is installed among the packages that matter."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_model():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _ask(*command):
+    """Return what a command prints, "" when it is missing or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -1,0 +1,19 @@
+"""What notebooks and book show: glued values, controls, figures and tables in one style."""
+
+from mulib.show.glue import glue
+from mulib.show.style import COLOURS, HEIGHT, WIDTH, histogram_pair, label, spread, table, use
+from mulib.show.widgets import picker, slider
+
+__all__ = [
+    "COLOURS",
+    "HEIGHT",
+    "WIDTH",
+    "glue",
+    "histogram_pair",
+    "label",
+    "picker",
+    "slider",
+    "spread",
+    "table",
+    "use",
+]

@@ -1,0 +1,110 @@
+"""Controls that work twice: live in Jupyter, and in the published page without a kernel or a network.
+
+A slider or a menu is linked in the front end to a stack of pictures, so no Python runs when it moves.
+"""
+
+import base64
+import html
+import io
+
+import numpy as np
+
+from mulib.errors import InputError
+
+COLOURS = 32  # of a picture's palette: a line chart with text needs no more, and a page stays small
+_LABEL = {"description_width": "initial"}  # as wide as the label's text
+
+
+def slider(pictures, label, alts, values=None, start=0, width=None):
+    """Return a slider that shows one of `pictures`; arrow keys move it, in Jupyter and in the built page.
+
+    pictures: matplotlib figures, arrays (H, W) or (H, W, 3), or the bytes of PNG files; at least two.
+    label: what the slider changes ("δ"). alts: one alt text per picture, which says what the picture shows.
+    values: what the slider reads at each picture (default 0, 1, 2 …). start: index of the first picture shown.
+    width: CSS width of the picture ("384px" enlarges a small map); default its own size, at most the page's.
+    Raises InputError when the numbers of pictures, alts and values differ, or an alt is empty.
+    """
+    from ipywidgets import Layout, SelectionSlider
+
+    options = _options(pictures, alts, values, start)
+    control = SelectionSlider(
+        options=options, index=start, description=label, style=_LABEL, layout=Layout(width="100%")
+    )
+    return _linked(control, pictures, alts, start, width)
+
+
+def picker(pictures, label, alts, values, start=0, width=None):
+    """Return a drop-down menu that shows one of `pictures`; its arguments are those of `slider`."""
+    from ipywidgets import Dropdown
+
+    options = _options(pictures, alts, values, start)
+    control = Dropdown(options=options, index=start, description=label, style=_LABEL)
+    return _linked(control, pictures, alts, start, width)
+
+
+def encode(picture):
+    """Return the bytes of a small palette PNG.
+
+    picture: a matplotlib figure, which is closed; uint8 (H, W) or (H, W, 3); floats of the same shapes, scaled
+    from their minimum and maximum to black and white; or the bytes of a PNG file, returned as they are.
+    """
+    from matplotlib import pyplot
+    from PIL import Image
+
+    if isinstance(picture, bytes):
+        return picture
+    if hasattr(picture, "savefig"):
+        buffer = io.BytesIO()
+        picture.savefig(buffer, format="png", facecolor="white")
+        pyplot.close(picture)  # or Jupyter shows it once more below the cell
+        image = Image.open(buffer).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    else:
+        image = Image.fromarray(_as_uint8(np.asarray(picture)))
+        image = image.quantize(256) if image.mode == "RGB" else image
+    buffer = io.BytesIO()
+    image.save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def _as_uint8(array):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise InputError(f"a picture must have shape (H, W) or (H, W, 3), got {array.shape}")
+    if array.dtype == np.uint8:
+        return array
+    low, high = float(array.min()), float(array.max())
+    return np.round(255 * (array - low) / ((high - low) or 1)).astype(np.uint8)
+
+
+def _options(pictures, alts, values, start):
+    """Check the arguments; return the control's options as (text, index) pairs."""
+    values = range(len(pictures)) if values is None else values
+    if not len(pictures) == len(alts) == len(values):
+        raise InputError(
+            "a control needs one alt text and one value per picture, "
+            f"got {len(pictures)} pictures, {len(alts)} alt texts and {len(values)} values"
+        )
+    if len(pictures) < 2:
+        raise InputError(f"a control needs two pictures or more, got {len(pictures)}")
+    if not all(isinstance(alt, str) and alt.strip() for alt in alts):
+        raise InputError("every picture needs an alt text that says what it shows, got an empty one")
+    if not 0 <= start < len(pictures):
+        raise InputError(f"start must be the index of a picture, 0 to {len(pictures) - 1}, got {start}")
+    return [(str(value), index) for index, value in enumerate(values)]
+
+
+def _linked(control, pictures, alts, start, width):
+    """Return control and pictures as one box, joined by a front-end link (which is what survives the kernel)."""
+    from ipywidgets import HTML, Layout, Stack, VBox, jslink
+
+    shared = {"layout": Layout(), "style": HTML().style}  # one of each, not one per picture: the page stays small
+    shown = [HTML(_img(*pair, width), **shared) for pair in zip(pictures, alts, strict=True)]
+    stack = Stack(shown, selected_index=start)
+    control.link = jslink((control, "index"), (stack, "selected_index"))
+    return VBox([control, stack]).add_class("mulib-control")
+
+
+def _img(picture, alt, width):
+    """Return the HTML of a picture; an Image widget has no alt text."""
+    data = base64.b64encode(encode(picture)).decode()
+    size = f"width: {width}; image-rendering: pixelated" if width else ""
+    return f'<img alt="{html.escape(alt)}" style="max-width: 100%; {size}" src="data:image/png;base64,{data}">'

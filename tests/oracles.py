@@ -1,0 +1,99 @@
+"""Slow, obvious reference implementations. Each is written to be read, not to be run often."""
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.metrics import det_curve
+
+
+def hinge(logits, label):
+    """z_y − max_{c≠y} z_c of one model on one example: logits (classes,)."""
+    others = np.delete(np.asarray(logits, dtype=np.float64), label)
+    return float(np.float64(logits[label]) - others.max())
+
+
+def cross_entropy(logits, label):
+    """−log softmax(z)_y of one model on one example: logits (classes,)."""
+    z = np.asarray(logits, dtype=np.float64)
+    return float(np.log(np.exp(z - z.max()).sum()) + z.max() - z[label])
+
+
+def likelihood_ratio(x, unlearned, retrained):
+    """log p_unlearned(x) − log p_retrained(x) under two fitted normal densities, to nine decimals."""
+    mean_u, std_u = unlearned.mean(), max(unlearned.std(), 1e-6)
+    mean_r, std_r = retrained.mean(), max(retrained.std(), 1e-6)
+    return np.round(norm.logpdf(x, mean_u, std_u) - norm.logpdf(x, mean_r, std_r), 9)
+
+
+def epsilon_from_scores(unlearned, retrained, delta):
+    """ε of one example, from one score per model, by scikit-learn's detection-error trade-off."""
+    positive, negative = unlearned, retrained
+    if np.median(retrained) > np.median(unlearned):
+        positive, negative = retrained, unlearned
+    truth = np.concatenate([np.zeros(len(negative)), np.ones(len(positive))])
+    fpr, fnr, _ = det_curve(truth, np.concatenate([negative, positive]))
+    if np.any((fpr == 0) & (fnr == 0)):
+        return np.inf
+    keep = ~((fpr == 0) ^ (fnr == 0))
+    found = []
+    for a, b in zip(fpr[keep], fnr[keep], strict=True):
+        for above, below in ((1 - delta - a, b), (1 - delta - b, a)):
+            if above > 0:
+                found.append(np.log(above) - np.log(below))
+    return max(found) if found else np.nan
+
+
+def epsilon(unlearned, retrained, labels, delta, statistic="hinge"):
+    """Per-example ε as the paper defines it, one example and one model at a time: logits (E, M, C) → (E,)."""
+    result = []
+    for z_u, z_r, label in zip(unlearned, retrained, labels, strict=True):
+        reduce = {"hinge": hinge, "loss": cross_entropy}[statistic]
+        u = np.array([reduce(z, label) for z in z_u])
+        r = np.array([reduce(z, label) for z in z_r])
+        if statistic == "hinge":
+            u, r = likelihood_ratio(u, u, r), likelihood_ratio(r, u, r)
+        else:
+            u, r = np.round(u, 9), np.round(r, 9)
+        result.append(epsilon_from_scores(u, r, delta))
+    return np.array(result)
+
+
+def clopper_pearson(k, n, confidence):
+    """Bounds on a rate by inverting the binomial's tails: the rates at which k or fewer (more) have probability α/2."""
+    from scipy.optimize import brentq
+    from scipy.stats import binom
+
+    alpha = 1 - confidence
+    lower = 0.0 if k == 0 else brentq(lambda p: binom.sf(k - 1, n, p) - alpha / 2, 0, 1)
+    upper = 1.0 if k == n else brentq(lambda p: binom.cdf(k, n, p) - alpha / 2, 0, 1)
+    return lower, upper
+
+
+def lower_bound(unlearned, retrained, labels, delta, confidence):
+    """Certified ε per example: attack and threshold from the even models, error counts from the odd ones."""
+    result = []
+    for z_u, z_r, label in zip(unlearned, retrained, labels, strict=True):
+        u, r = np.array([hinge(z, label) for z in z_u]), np.array([hinge(z, label) for z in z_r])
+        score_u, score_r = likelihood_ratio(u[::2], u[::2], r[::2]), likelihood_ratio(r[::2], u[::2], r[::2])
+        sign = -1 if np.median(score_r) > np.median(score_u) else 1
+        score_u, score_r = sign * score_u, sign * score_r
+        scores = np.sort(np.concatenate([score_u, score_r]))
+        values = [
+            bound((score_r >= t).sum(), len(score_r), (score_u < t).sum(), len(score_u), delta, confidence)
+            for t in scores
+        ]
+        best = int(np.argmax(values))
+        threshold = (scores[best] + scores[max(best - 1, 0)]) / 2
+        held_u = sign * likelihood_ratio(u[1::2], u[::2], r[::2])
+        held_r = sign * likelihood_ratio(r[1::2], u[::2], r[::2])
+        false = (held_r >= threshold).sum(), len(held_r), (held_u < threshold).sum(), len(held_u)
+        result.append(bound(*false, delta, confidence))
+    return np.array(result)
+
+
+def bound(fp, n, fn, p, delta, confidence):
+    """The ε that fp of n and fn of p certify, never below 0."""
+    fpr, fnr = clopper_pearson(fp, n, confidence)[1], clopper_pearson(fn, p, confidence)[1]
+    found = [
+        np.log(above) - np.log(below) for above, below in ((1 - delta - fpr, fnr), (1 - delta - fnr, fpr)) if above > 0
+    ]
+    return max([0.0, *found])

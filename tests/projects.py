@@ -1,0 +1,60 @@
+"""Small projects for tests: a folder with notebooks and their tiers' parameters, and how to run `mulib` in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import v4
+
+ROOT = Path(__file__).parents[1]
+PARAMETERS = "tier = 'quick'\ndevice = 'cpu'\nseed = 7"
+
+
+def notebook(*cells):
+    """Return a notebook of `cells`."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return v4.new_notebook(cells=list(cells), metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
+
+
+def prose(text):
+    """Return a markdown cell."""
+    return v4.new_markdown_cell(text)
+
+
+def code(source, **metadata):
+    """Return a code cell without outputs."""
+    return v4.new_code_cell(source, metadata=metadata)
+
+
+def parameters(source=PARAMETERS):
+    """Return a cell tagged `parameters`."""
+    return code(source, tags=["parameters"])
+
+
+def project(folder, **notebooks):
+    """Make a project in `folder` out of notebooks by name; a leading underscore of a name is dropped. Return it."""
+    shutil.copytree(ROOT / "notebooks" / "params", folder / "notebooks" / "params")
+    for name, content in notebooks.items():
+        nbformat.write(content, folder / "notebooks" / f"{name.removeprefix('_')}.ipynb")
+    return folder
+
+
+def command(*arguments):
+    """Return the command line of `mulib` with this interpreter."""
+    return [sys.executable, "-m", "mulib", *map(str, arguments)]
+
+
+def mulib(folder, *arguments, **environment):
+    """Run `mulib` in `folder`; return the finished process with its texts."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -1,0 +1,262 @@
+"""The book is built without a warning, and works in a browser from its files alone, without a network."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from projects import ROOT, code, mulib, notebook, parameters, prose
+
+from mulib.check import PAGE_BYTES
+
+BUILD = ROOT / "_build" / "test-book"  # kept from one test run to the next: what is unchanged is not executed again
+SCREENSHOTS = ROOT / "_build" / "screenshots"
+JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+SLIDER_PAGE = "notebooks/13_measuring_epsilon"
+LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390), "dark-phone": ("dark", 390)}
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+def build(folder, *options, **environment):
+    """Run jupyter-book in `folder`; return the finished process, its texts in one."""
+    return subprocess.run(
+        [JUPYTER_BOOK, "build", ".", "--all", *options],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def html():
+    """The folder of the book's built pages: a copy of the project, executed in the smoke tier."""
+    for part in ("book", "mulib", "notebooks"):
+        shutil.rmtree(BUILD / part, ignore_errors=True)
+        shutil.copytree(ROOT / part, BUILD / part, ignore=shutil.ignore_patterns("__pycache__", ".vendor*"))
+    for part in ("_config.yml", "_toc.yml", "requirements.lock"):
+        shutil.copy(ROOT / part, BUILD / part)
+    executed = mulib(BUILD, "run", "--tier", "smoke", "--jobs", 2)
+    assert executed.returncode == 0, executed.stderr
+    built = build(BUILD, "-W", "-n", "--keep-going")
+    assert built.returncode == 0, built.stdout[-3000:]
+    return BUILD / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def chromium(html):
+    """A headless Chromium; without one the browser tests are skipped, or fail where MULIB_REQUIRE_BROWSER is 1."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    absent = "Chromium" if program is None else "npm" if not (html / "_static" / "vendor").exists() else ""
+    if absent:
+        reason = f"no {absent} here: the book was not looked at in a browser, offline"
+        pytest.fail(reason) if os.environ.get("MULIB_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, html):
+    """A function that opens a page offline, in a look; what goes wrong in the browser fails the test."""
+    wrong, contexts = [], []
+
+    def visit(page, look="light", query=""):
+        scheme, width = LOOKS[look]
+        size = {"width": width, "height": 900}
+        contexts.append(chromium.new_context(color_scheme=scheme, viewport=size, offline=True))
+        tab = contexts[-1].new_page()
+        tab.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
+        tab.on("console", lambda line: wrong.append(f"console: {line.text}") if line.type == "error" else None)
+        tab.on("request", lambda request: wrong.append(f"request: {request.url}") if _outside(request.url) else None)
+        tab.goto((html / f"{page}.html").as_uri() + query)
+        tab.wait_for_load_state("load")
+        tab.wait_for_timeout(300)  # the widgets' own start
+        return tab
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def _outside(url):
+    return not url.startswith(("file:", "data:", "blob:"))
+
+
+@each_page
+def test_a_page_is_light(html, page):
+    text = (html / f"{page}.html").read_text()
+    pictures = {(html / page).parent / source for source in re.findall(r'<img[^>]*src="([^":]+)"', text)}
+    weight = len(text.encode()) + sum(picture.resolve().stat().st_size for picture in pictures)
+    assert weight < PAGE_BYTES
+
+
+@each_page
+def test_a_page_names_no_other_host_for_its_scripts(html, page):
+    text = (html / f"{page}.html").read_text()
+    assert re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?://[^"]*"', text) == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@each_page
+def test_a_page_looks_right(visit, page, look):
+    tab = visit(page, look)
+    width, room = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    tab.screenshot(path=SCREENSHOTS / f"{page.replace('/', '.')}.{look}.png", full_page=True)
+    assert width <= room
+    assert tab.evaluate("[...document.querySelectorAll('.bd-article img')].filter(i => !i.alt).length") == 0
+
+
+def test_the_slider_changes_the_picture_by_keyboard(visit):
+    tab = visit(SLIDER_PAGE)
+    handle = tab.locator(".mulib-control .noUi-handle").first
+    handle.focus()
+    seen = [_picture(tab)]
+    for _ in range(2):
+        tab.keyboard.press("ArrowRight")
+        tab.wait_for_timeout(200)
+        seen.append(_picture(tab))
+    assert len({source for source, _ in seen}) == 3
+    assert len({alt for _, alt in seen}) == 3
+    assert handle.get_attribute("aria-label")
+    assert handle.get_attribute("aria-valuetext")
+
+
+def test_the_slider_changes_the_picture_by_mouse(visit):
+    tab = visit(SLIDER_PAGE, "phone")
+    before = _picture(tab)
+    track = tab.locator(".mulib-control .noUi-target").first
+    track.scroll_into_view_if_needed()
+    box = track.bounding_box()
+    tab.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+    tab.wait_for_timeout(200)
+    assert _picture(tab) != before
+
+
+def _picture(tab):
+    """Return (source, alt text) of the first control's picture."""
+    image = tab.locator(".mulib-control:has(.noUi-handle) img").first
+    return image.get_attribute("src"), image.get_attribute("alt")
+
+
+def test_mathematics_is_drawn(visit):
+    tab = visit(SLIDER_PAGE)
+    tab.wait_for_selector("mjx-container svg", state="attached", timeout=10_000)
+
+
+def test_search_finds_epsilon(visit):
+    tab = visit("search", query="?q=epsilon")
+    tab.wait_for_selector("#search-results ul.search li", timeout=10_000)
+    found = tab.locator("#search-results ul.search li a").evaluate_all("links => links.map(a => a.href)")
+    assert any("13_measuring_epsilon" in link for link in found)
+
+
+def test_the_menu_of_a_phone_opens(visit):
+    tab = visit("book/index", "phone")
+    tab.locator("button.primary-toggle, label.primary-toggle").first.click()
+    tab.wait_for_timeout(500)
+    assert tab.get_by_role("link", name="Glossary").first.is_visible()
+
+
+def test_the_download_is_the_clean_notebook(html):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        (source,) = (html / "_sources" / "notebooks").glob(path.name)
+        assert source.read_bytes() == (BUILD / "notebooks" / path.name).read_bytes()
+
+
+# What must stop a build, shown on a book of one page
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A book of a start page and one executed notebook, with this book's configuration and extensions."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "notebooks" / "params").mkdir(parents=True)
+    for tier in (ROOT / "notebooks" / "params").glob("*.yml"):
+        shutil.copy(tier, folder / "notebooks" / "params")
+    shutil.copytree(ROOT / "mulib", folder / "mulib", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("_ext", "_static"):
+        ignored = shutil.ignore_patterns("__pycache__", "vendor", ".vendor*")
+        shutil.copytree(ROOT / "book" / part, folder / "book" / part, ignore=ignored)
+    shutil.copy(ROOT / "_config.yml", folder)
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters: [{file: notebooks/one}]\n")
+    (folder / "book" / "index.md").write_text("# Small\n\nA page.\n")
+    (folder / "book" / "references.bib").write_text("")
+    glued = code("from mulib.show import glue\nglue('half', 0.5, '.2f')")
+    one = notebook(prose("# One\n\nIt is {glue:text}`half`."), parameters(), glued)
+    nbformat.write(one, folder / "notebooks" / "one.ipynb")
+    assert mulib(folder, "run", "--tier", "smoke").returncode == 0
+    return folder
+
+
+def test_without_npm_the_build_says_so_and_is_green(small):
+    built = build(small, "-W", "-n", PATH="")
+    assert built.returncode == 0, built.stdout
+    assert built.stdout.count("offline: npm is missing; widgets and mathematics will need a network") == 1
+    assert not (small / "book" / "_static" / "vendor").exists()
+
+
+def test_glued_digits_are_kept(small):
+    assert "0.50" in (small / "_build" / "html" / "notebooks" / "one.html").read_text()
+
+
+def test_new_prose_is_shown_without_a_new_run(small):
+    _edit(small, "It is {glue", "Now it is {glue")
+    assert build(small, PATH="").returncode == 0
+    assert "Now it is" in (small / "_build" / "html" / "notebooks" / "one.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (
+            lambda folder: _edit(folder, "glue('half', 0.5", "glue('half', 0.6"),
+            "the code of notebooks/one.ipynb changed since it was executed; run `mulib run one --tier smoke`",
+        ),
+        (
+            lambda folder: (folder / "mulib" / "more.py").write_text("x = 1\n"),
+            "mulib changed since notebooks/one.ipynb was executed; run `mulib run one --tier smoke`",
+        ),
+        (
+            lambda folder: (folder / "_executed" / "notebooks" / "one.ipynb").unlink(),
+            "notebooks/one.ipynb has not been executed; run `mulib run one`",
+        ),
+    ],
+    ids=["stale", "library", "missing"],
+)
+def test_a_stale_or_missing_run_fails_the_build(small, tmp_path, spoil, sentence):
+    folder = shutil.copytree(small, tmp_path / "spoilt", ignore=shutil.ignore_patterns("_build"))
+    spoil(folder)
+    built = build(folder, PATH="")
+    assert built.returncode != 0
+    assert sentence in " ".join(built.stdout.split())
+
+
+def _edit(folder, old, new):
+    path = folder / "notebooks" / "one.ipynb"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_the_pins_are_exact():
+    for pin in json.loads((ROOT / "book" / "_ext" / "vendor.json").read_text()):
+        assert re.fullmatch(r"\d+\.\d+\.\d+", pin["version"])
+        assert re.fullmatch(r"sha512-[\w+/]{86}==", pin["integrity"])

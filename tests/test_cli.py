@@ -1,0 +1,126 @@
+"""The command line as a user meets it: output, exit codes, one sentence for bad input."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from published import write_folder
+
+from mulib.__main__ import main
+
+KEYS = {
+    "approach",
+    "delta",
+    "n_models",
+    "median",
+    "mean",
+    "infinite",
+    "undefined",
+    "lower_median",
+    "ceiling",
+    "accuracy",
+}
+
+
+def call(*args):
+    return CliRunner().invoke(main, ["epsilon", *map(str, args)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "logits", models=40)
+
+
+def test_one_approach_is_one_object(folder):
+    result = call(folder, "finetune", "--json")
+    row = json.loads(result.output)
+    assert set(row) >= KEYS
+    assert row["n_models"] == 40
+    assert row["accuracy"] == {"retain": 0.75, "forget": 0.5, "test": 0.25}
+
+
+def test_all_is_every_approach_and_the_null_row(folder):
+    rows = json.loads(call(folder, "--all", "--json").output)
+    assert [row["approach"] for row in rows] == ["baseline", "finetune", "prune"]
+    assert [row["n_models"] for row in rows] == [20, 40, 40]
+
+
+def test_split_null_adds_the_null_row(folder):
+    rows = json.loads(call(folder, "prune", "--split-null", "--json").output)
+    assert [row["approach"] for row in rows] == ["prune", "baseline"]
+
+
+def test_models_and_delta_are_used(folder):
+    few = json.loads(call(folder, "finetune", "--models", 20, "--delta", 0.2, "--json").output)
+    assert (few["n_models"], few["delta"]) == (20, 0.2)
+    assert few["ceiling"] < json.loads(call(folder, "finetune", "--delta", 0.2, "--json").output)["ceiling"]
+
+
+def test_json_is_strict(folder):
+    """Infinite means are text, because JSON has no infinity."""
+    array = np.load(folder / "finetune" / "logits_unlearn.npy")
+    array[:, 1:] += 1000 * array[:, :1]  # every model far more certain than any retrained one
+    np.save(folder / "finetune" / "logits_unlearn.npy", array)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    row = json.loads(call(folder, "finetune", "--json").output, parse_constant=refuse)
+    assert float(row["mean"]) == np.inf
+    assert row["infinite"] == 6
+
+
+def test_table_for_reading(folder):
+    lines = call(folder, "--all").output.splitlines()
+    assert lines[0].split()[0] == "approach"
+    assert [line.split()[0] for line in lines[1:4]] == ["baseline", "finetune", "prune"]
+    assert len({len(line) for line in lines[:4]}) == 1
+
+
+def test_published_row_by_command(published):
+    row = json.loads(call(published.path, "prune_complex", "--json").output)
+    assert f"{row['median']:.2f}" == "2.20"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["finetune", "--models", "1"], "expected 2 to 40"),
+        (["finetune", "--models", "41"], "expected 2 to 40"),
+        (["finetune", "--delta", "1"], "expected 0 ≤ delta < 1"),
+        (["scrub"], "there is no approach 'scrub'"),
+        (["../logits/finetune"], "there is no approach"),
+        ([], "no approach was named"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_two(folder, args, message):
+    before = sorted(folder.rglob("*"))
+    result = call(folder, *args)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_exit_code_of_the_real_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "mulib", "epsilon", tmp_path / "none", "x"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("mulib: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_library_needs_none_of_the_books_packages():
+    """`import mulib` and the audit work where papermill, jupyter and sphinx are not installed."""
+    blocked = ["papermill", "nbformat", "nbclient", "IPython", "ipywidgets", "pandas", "jupyter_book", "cv2"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
+        "import mulib.__main__, mulib.data, mulib.models, mulib.train, mulib.unlearn, mulib.audit, mulib.record\n"
+        "from mulib.show.glue import glue\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

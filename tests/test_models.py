@@ -1,0 +1,50 @@
+"""ResNet-18: torchvision's where they overlap, seeded, of any width."""
+
+import pytest
+import torch
+import torchvision
+
+from mulib import InputError, models
+
+
+def test_full_width_equals_torchvision():
+    ours, theirs = models.resnet18(10, stem="imagenet").eval(), torchvision.models.resnet18(num_classes=10).eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize(("stem", "size"), [("cifar", 8), ("cifar", 32), ("imagenet", 64)])
+def test_any_width_and_channel_count(stem, size):
+    model = models.resnet18(3, width=4, stem=stem, in_channels=1).eval()
+    assert model(torch.zeros(2, 1, size, size)).shape == (2, 3)
+
+
+def test_cifar_form_has_the_published_size():
+    assert sum(p.numel() for p in models.resnet18(10).parameters()) == 11_173_962
+
+
+def test_seeds_and_the_callers_generator():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, same, other = (models.resnet18(2, width=2, seed=s) for s in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(one.conv1.weight, same.conv1.weight)
+    assert not torch.equal(one.conv1.weight, other.conv1.weight)
+
+
+def test_reinitialise_starts_again_and_leaves_the_model():
+    model = models.resnet18(2, width=2, seed=1)
+    model.bn1.running_mean += 3
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    fresh = models.reinitialise(model, seed=1)
+    assert torch.equal(fresh.conv1.weight, model.conv1.weight)
+    assert not fresh.bn1.running_mean.any()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("bad", [{"width": 0}, {"stem": "vgg"}, {"in_channels": 0}])
+def test_bad_sizes(bad):
+    with pytest.raises(InputError, match=r"at least 1|expected"):
+        models.resnet18(2, **bad)

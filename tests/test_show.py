@@ -1,0 +1,111 @@
+"""The book's figures and tables: colours that anyone can tell apart, labels that do not collide, tables that read."""
+
+import numpy as np
+import pytest
+from matplotlib import colors
+from matplotlib import pyplot as plt
+
+from mulib import InputError, show
+from mulib.show.style import COLOURS, DPI, INK
+
+
+@pytest.fixture
+def axis():
+    with plt.rc_context():
+        show.use()
+        figure, axis = plt.subplots()
+        yield axis
+        plt.close(figure)
+
+
+def luminance(colour):
+    """Relative luminance, 0 to 1, as WCAG 2 defines it."""
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(colour)]
+    return float(np.dot(channels, (0.2126, 0.7152, 0.0722)))
+
+
+@pytest.mark.parametrize("role", COLOURS)
+def test_a_roles_ink_is_readable_on_white(role):
+    assert 1.05 / (luminance(INK[role]) + 0.05) >= 4.5  # WCAG's contrast for text
+    assert 1.05 / (luminance(COLOURS[role]) + 0.05) >= 3  # and for graphics
+
+
+def test_figures_are_opaque_and_fit_the_page(axis):
+    assert axis.figure.get_facecolor() == (1, 1, 1, 1)
+    assert axis.figure.get_figwidth() * DPI < 620
+
+
+def test_a_label_has_the_ink_of_its_role(axis):
+    assert show.label(axis, 0, 0, "retrained", "retrained").get_color() == INK["retrained"]
+
+
+@pytest.mark.parametrize("shift", [-5, 5])
+def test_a_pair_of_histograms_is_labelled_on_the_sides_where_the_samples_lie(axis, shift):
+    show.histogram_pair(axis, np.arange(9.0) + shift, np.arange(9.0))
+    sides = {text.get_text(): text.get_position()[0] for text in axis.texts}
+    assert (sides["unlearned"] < sides["retrained"]) == (shift < 0)
+
+
+def test_a_pair_of_histograms_has_common_bins_and_counts_all(axis):
+    edges = show.histogram_pair(axis, np.arange(30.0), np.arange(10.0) + 40, bins=7)
+    assert len(edges) == 8
+    assert edges[0] == 0
+    assert edges[-1] == 49
+    filled = [bars for bars in axis.containers if len(bars) == 7]
+    assert [sum(bar.get_height() for bar in bars) for bars in filled] == [30, 10]
+
+
+def test_densities_have_an_area_of_one(axis):
+    edges = show.histogram_pair(axis, np.arange(30.0), np.arange(10.0), bins=5, gaussians=True)
+    for bars in axis.containers:
+        if len(bars) == 5:
+            assert sum(bar.get_height() for bar in bars) * (edges[1] - edges[0]) == pytest.approx(1)
+    for line in axis.lines:
+        x, y = line.get_data()
+        assert 0.7 < np.trapezoid(y, x) <= 1.001
+
+
+@pytest.mark.parametrize("bad", [[], [1.0, np.nan], [1.0, np.inf], [[1.0], [2.0]]])
+def test_a_histogram_of_what_cannot_be_binned_is_refused(axis, bad):
+    with pytest.raises(InputError, match="finite values"):
+        show.histogram_pair(axis, bad, [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "spec", "text"),
+    [([0.5, 0.7], ".1f", "0.6 ± 0.1"), ([0.25], ".2f", "0.25"), (np.ones(4), ".0%", "100% ± 0%")],
+)
+def test_spread(values, spec, text):
+    assert show.spread(values, spec) == text
+
+
+def test_the_spread_of_nothing_is_refused():
+    with pytest.raises(InputError, match="nothing to average"):
+        show.spread([])
+
+
+ROWS = [
+    {"model": "retrained", "ε": 1.2345},
+    {"model": "null: halves", "ε": float("inf")},
+    {"model": "<b>", "ε": "a & b"},
+]
+
+
+def test_a_table_in_a_page():
+    page = show.table(ROWS, caption="What was measured")._repr_html_()
+    assert "<caption>What was measured</caption>" in page
+    assert page.count("<tr>") == 4
+    assert page.count(COLOURS["retrained"]) == page.count(COLOURS["null"]) == 1  # a swatch for each role
+    assert "&lt;b&gt;" in page
+    assert "a &amp; b" in page
+
+
+def test_a_table_in_a_terminal():
+    lines = repr(show.table(ROWS)).splitlines()
+    assert lines == ["model         ε", "retrained     1.23", "null: halves  ∞", "<b>           a & b"]
+
+
+@pytest.mark.parametrize("rows", [[], [{}], [{"a": 1}, {"b": 1}]])
+def test_a_table_of_unequal_rows_is_refused(rows):
+    with pytest.raises(InputError, match="same columns"):
+        show.table(rows)

@@ -1,0 +1,140 @@
+"""The training loop and the evaluation loop."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from mulib import InputError, data, train
+from mulib.data import ImageSet
+
+
+@pytest.fixture
+def images():
+    labels = torch.arange(64) % 2
+    return ImageSet((labels * 200).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous(), labels)
+
+
+def tiny(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+
+
+def test_learns_what_can_be_learned(images):
+    model = tiny()
+    fit = train.fit(model, images, epochs=20, lr=0.1, batch_size=16)
+    assert fit.losses[-1] < 0.05 < fit.losses[0]
+    assert fit.steps == 80
+    assert (train.predict(model, images).argmax(1) == images.labels).all()
+
+
+def test_same_seed_same_weights(images):
+    weights = []
+    for seed in (0, 0, 1):
+        model = tiny()
+        train.fit(model, images, epochs=2, lr=0.1, batch_size=8, seed=seed)
+        weights.append(model[1].weight.clone())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_one_step_is_sgd(images):
+    model, plain = tiny(), tiny()
+    train.fit(model, images, epochs=1, lr=0.1, batch_size=64, weight_decay=0.0)
+    loss = nn.functional.cross_entropy(plain.train()(images.pixels(slice(None))), images.labels)
+    loss.backward()
+    expected = plain[1].weight - 0.1 * plain[1].weight.grad
+    torch.testing.assert_close(model[1].weight, expected)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"), [("constant", [1, 1, 1, 1]), ((1, 3), [1, 0.1, 0.1, 0.01])], ids=["constant", "steps"]
+)
+def test_schedules(schedule, expected, images):
+    optimiser = torch.optim.SGD(tiny().parameters(), lr=1.0)
+    scheduler = train._scheduler(optimiser, schedule, 1.0, 4, 1)
+    rates = []
+    for _ in range(4):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_is_restored(images, training):
+    model = tiny().train(training)
+    train.fit(model, images, epochs=1, lr=0.1)
+    train.predict(model, images)
+    assert model.training is training
+
+
+def test_predict_answers_in_order_and_in_evaluation_mode(images):
+    model = tiny()
+    whole = train.predict(model, images)
+    torch.testing.assert_close(train.predict(model, {"all": images}, batch_size=7)["all"], whole)
+    torch.testing.assert_close(train.predict(model, images.subset(torch.arange(5, 9))), whole[5:9])
+
+
+def test_attributes_sum_the_loss():
+    logits, labels = torch.randn(5, 3), torch.randint(0, 2, (5, 3)).float()
+    each = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    torch.testing.assert_close(train.loss_of(logits, labels), each.sum(1).mean())
+    torch.testing.assert_close(train.loss_of(logits, labels, "none"), each.sum(1))
+
+
+def test_steps_are_reported(images):
+    seen = []
+    train.fit(tiny(), images, epochs=2, lr=0.1, batch_size=48, on_step=lambda step, loss: seen.append((step, loss)))
+    assert [step for step, _ in seen] == [1, 2, 3, 4]
+    assert all(isinstance(loss, float) for _, loss in seen)
+
+
+def test_a_loss_that_is_not_finite_stops(images):
+    with pytest.raises(InputError, match=r"in epoch [12]: lower the learning rate"):
+        train.fit(tiny(), images, epochs=3, lr=1e30)
+
+
+@pytest.mark.parametrize("bad", [{"epochs": -1}, {"lr": 0.0}, {"batch_size": 0}, {"schedule": "cosine"}])
+def test_bad_numbers(images, bad):
+    with pytest.raises(InputError, match="expected"):
+        train.fit(tiny(), images, **{"epochs": 1, "lr": 0.1} | bad)
+
+
+def test_empty_sets(images):
+    empty = images.subset(torch.tensor([], dtype=torch.long))
+    with pytest.raises(InputError, match="nothing to train on"):
+        train.fit(tiny(), empty, epochs=1, lr=0.1)
+    with pytest.raises(InputError, match="nothing to predict"):
+        train.predict(tiny(), empty)
+
+
+def test_digits_are_memorised():
+    """The forget set of the quick tier is one that a model has to memorise."""
+    from mulib import models
+
+    task = data.digits()
+    model = models.resnet18(10, width=8, in_channels=1)
+    train.fit(model, task.train, epochs=12, lr=0.1, schedule="onecycle", batch_size=64)
+    hits = {name: (train.predict(model, s).argmax(1) == s.labels).float().mean() for name, s in task.sets.items()}
+    assert hits["forget"] > 0.7
+    assert hits["test"] > 0.9
+    assert hits["unseen"] < 0.1  # wrong labels, never seen: nobody can know them
+
+
+@pytest.mark.parametrize(("progress", "variable", "shown"), [(True, "", True), (True, "1", False), (False, "", False)])
+def test_bars_can_be_turned_off(progress, variable, shown):
+    """tqdm reads TQDM_DISABLE when it is imported, so each case is a process of its own."""
+    code = (
+        "import torch, time; from mulib import train; from mulib.data import ImageSet\n"
+        "images = ImageSet(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), torch.zeros(2, dtype=int))\n"
+        "model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 2))\n"
+        "wait = lambda step, loss: time.sleep(0.7)\n"
+        f"train.fit(model, images, epochs=3, lr=0.1, on_step=wait, progress={progress})"
+    )
+    environment = os.environ | {"TQDM_DISABLE": variable}  # empty: not disabled
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ("epochs" in done.stderr) is shown
