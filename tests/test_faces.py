@@ -20,8 +20,8 @@ from mulib.models import resnet18
 from mulib.train import fit, loss_of, predict
 
 GOLDEN = {  # SHA-256 of `golden(size)`: no machine, no thread count and no library may change it (VERSION may)
-    64: "32eb81be58d93c03cd1c70f389089e0e2d770346ac85127e7595164099003384",
-    101: "ea71eb0506d6d49ba2e16e048ff295a0e5a9b8aef29806b9fc7e1c4bd24ac318",
+    64: "c4653c0cb285396c8c0c4bbf09a098cf19d2c5786ab6fd6cc3868802564857c9",
+    101: "3126cb6be151a3b4efad2565e795c7aef40160b1a5cd74bd3168aceb2c1d76e0",
 }
 seeds = st.integers(0, 2**40)
 attributes = st.sampled_from(faces.ATTRIBUTES)

@@ -24,22 +24,22 @@ def nose(pen: Pen, f: Look) -> None:
     side = np.where(f.lx < 0, 1.0, -1.0)  # the side in the shadow
     for q, g in some(pen, f, pointy):
         w, s, y = width[pointy], side[pointy], g.nose_y
-        out = w * 1.6 + 0.01
+        out = w * 1.8 + 0.02
         shadow = [
-            (s * 0.01, g.eye_y + 0.09),
-            (s * out, y + 0.03),
-            (s * w * 0.5, y + 0.07),
-            (0, y + 0.12),
+            (s * 0.015, g.eye_y + 0.05),
+            (s * out, y + 0.04),
+            (s * w * 0.5, y + 0.085),
+            (0, y + 0.145),
             (-s * 0.02, y + 0.05),
         ]
-        q.fill(path(shadow), mixed(g.shade, g.deep, 0.2), "nose", lift=0.25)
+        q.fill(path(shadow), mixed(g.shade, g.deep, 0.3), "nose", lift=0.25)
         q.fill(
-            path([(0, g.eye_y + 0.09), (-s * 0.05, y + 0.03), (0, y + 0.115), (s * 0.025, y + 0.02)]),
-            tone(g.skin, 1.4),
+            path([(0, g.eye_y + 0.05), (-s * 0.06, y + 0.04), (0, y + 0.14), (s * 0.03, y + 0.02)]),
+            tone(g.skin, 1.5),
             "nose",
             lift=0.25,
         )
-        tip = [(-w * 1.3, y + 0.02), (-w * 0.6, y + 0.055), (0, y + 0.12), (w * 0.6, y + 0.055), (w * 1.3, y + 0.02)]
+        tip = [(-w * 1.4, y + 0.025), (-w * 0.6, y + 0.065), (0, y + 0.145), (w * 0.6, y + 0.065), (w * 1.4, y + 0.025)]
         q.line(path(tip), mixed(g.shade, g.deep, 0.8), 0.032, "nose", over=g.skin, lift=0.25)
     for q, g in some(pen, f, ~pointy):
         w, s, y = width[~pointy], side[~pointy], g.nose_y
@@ -53,9 +53,9 @@ def nose(pen: Pen, f: Look) -> None:
             (0, y - 0.05),
         ]
         q.fill(curve(shadow, closed=True), mixed(g.skin, g.shade, 0.75), "nose", lift=0.2)
-        q.fill(oval(0, y - 0.005, w * 0.66, 0.05), tone(g.skin, 1.10), "nose", lift=0.3)
+        q.fill(oval(0, y - 0.005, w * 0.74, 0.056), tone(g.skin, 1.10), "nose", lift=0.3)
         q.fill(oval(-s * 0.015, y - 0.022, w * 0.26, 0.02), tone(g.skin, 1.42), "nose", lift=0.35)
-        q.fill(both(oval(w * 0.52, y + 0.036, 0.024, 0.014)), g.deep, "nose", lift=0.25)
+        q.fill(both(oval(w * 0.55, y + 0.036, 0.026, 0.016)), g.deep, "nose", lift=0.25)
         wing = curve([(w * 0.95, y - 0.03), (w * 1.15, y + 0.01), (w * 0.85, y + 0.038)])
         q.line(both(wing), mixed(g.skin, g.deep, 0.7), 0.018, "nose", over=g.skin, lift=0.2)
 

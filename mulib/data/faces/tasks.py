@@ -105,7 +105,7 @@ def attributes(
 def features(
     seed: int = 0,
     *,
-    attributes: tuple[str, ...] = ("Bald", "Mouth_Slightly_Open"),
+    attributes: tuple[str, ...] = ("Bald", "Mouth_Slightly_Open", "Pointy_Nose"),
     forget: tuple[str, ...] = ("Mouth_Slightly_Open",),
     people: int = 2000,
     val: int = 300,
