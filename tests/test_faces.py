@@ -77,6 +77,13 @@ def test_toggling_twice_brings_the_picture_back(seed, attribute):
     np.testing.assert_allclose(again.age, shown.age, atol=1e-9)
 
 
+def test_the_young_of_any_age_are_young_when_toggled():
+    shown = faces.sample(2000, seed=2, ages="all")
+    other = faces.counterfactual(shown, "Young")
+    assert np.array_equal(other.has("Young"), other.age < 46)
+    assert (abs(other.age - shown.age) >= 28).all()
+
+
 def test_a_counterfactual_toggles_one_attribute_and_young_moves_the_age():
     shown = faces.sample(50, seed=2)
     for k, attribute in enumerate(faces.ATTRIBUTES):
@@ -273,7 +280,10 @@ BAD = [
     (lambda: faces.sample(5, correlations={("Male", "Beard"): 0.5}), "unknown attribute 'Beard'"),
     (lambda: faces.sample(5, correlations={("Male", "Bald"): -2}), "-1 … 1"),
     (lambda: faces.sample(5, correlations={("Male", "Bald"): 0.9}), "impossible"),
+    (lambda: faces.sample(5, frequencies={"Male": 1}, correlations={("Male", "Bald"): 0.1}), "impossible"),
     (lambda: faces.sample(5, correlations={("Male", "Bald"): 0.1, ("Young", "Bald"): 0.1}), "two causes"),
+    (lambda: replace(faces.sample(5), age=np.zeros(4)), "5 identities"),
+    (lambda: replace(faces.sample(5), age=np.full(5, 99.0)), "99.0"),
     (lambda: faces.sample(5, correlations={("Male", "Bald"): 0.1, ("Bald", "Male"): 0.1}), "cause each other"),
     (lambda: faces.sample(5, ages="all", frequencies={"Young": 0.5}), "Young cannot be set"),
     (lambda: faces.render(faces.sample(1), 31), "32 … 224"),
@@ -409,10 +419,11 @@ def test_a_shortcut_can_be_built_in():
     assert np.corrcoef(task.train.labels.T)[0, 1] > 0.2
 
 
-def test_images_without_names_have_no_faces():
+@pytest.mark.parametrize("names", [None, ["0.jpg"] * 9, ["900/1"] * 9])
+def test_images_of_something_else_have_no_faces(names):
     task = faces.age(**SMALL["age"])
-    with pytest.raises(InputError, match="no names"):
-        task.faces(replace(task.test, names=None))
+    with pytest.raises(InputError, match="not of this task"):
+        task.faces(replace(task.test, names=None if names is None else np.array(names)))
 
 
 def test_a_small_network_memorises_people_and_a_retrained_one_does_not_know_them():

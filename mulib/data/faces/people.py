@@ -38,7 +38,7 @@ AGE_GROUPS = ((0, 6), (7, 12), (13, 19), (20, 30), (31, 45), (46, 55), (56, 66),
 YOUNG_UNTIL = 46  # years: Young means younger than this
 ADULT = 18
 BEARDED_FROM = 17
-OLDEST = 80
+OLDEST = 80  # completed years
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,14 @@ class Faces:
     picture: np.ndarray
     attributes: np.ndarray
     age: np.ndarray
+
+    def __post_init__(self):
+        n = len(self.identity)
+        shapes = {name: np.shape(getattr(self, name)) for name in ("picture", "attributes", "age")}
+        if shapes != {"picture": (n,), "attributes": (n, len(ATTRIBUTES)), "age": (n,)}:
+            raise InputError(f"{n} identities go with {shapes}: expected ({n},), ({n}, {len(ATTRIBUTES)}) and ({n},).")
+        if n and not 0 <= self.age.min() <= self.age.max() < OLDEST + 1:
+            raise InputError(f"ages lie in {self.age.min()} … {self.age.max()}: expected 0 … {OLDEST} years.")
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -89,7 +97,7 @@ def column(attribute: str) -> int:
 def counterfactual(faces: Faces, attribute: str, value: bool | None = None) -> Faces:
     """The same people in the same pictures with one attribute toggled, or set to `value`; no other one changes.
 
-    Toggling Young moves the age: 18 … 45 to 46 … 79 and back; a child grows to 46. Pixels outside the attribute's
+    Toggling Young moves the age: 18 … 45 to 46 … 80 and back; a child grows to 46. Pixels outside the attribute's
     region (`REGION_OF`, in the masks of the one picture or the other) stay as they are, to the last bit.
 
     Raises:
@@ -102,7 +110,7 @@ def counterfactual(faces: Faces, attribute: str, value: bool | None = None) -> F
     attributes[:, k] = new
     age = faces.age
     if attribute == "Young":
-        span = (OLDEST - YOUNG_UNTIL) / (YOUNG_UNTIL - ADULT)
+        span = (OLDEST + 1 - YOUNG_UNTIL) / (YOUNG_UNTIL - ADULT)
         older = YOUNG_UNTIL + (np.maximum(age, ADULT) - ADULT) * span
         age = np.where(new == old, age, np.where(new, ADULT + (age - YOUNG_UNTIL) / span, older))
     return replace(faces, attributes=attributes, age=age)

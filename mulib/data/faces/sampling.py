@@ -111,7 +111,7 @@ def _ages_of_all(seed: int, identity: np.ndarray, picture: np.ndarray) -> np.nda
 def _ages_of_adults(seed: int, identity: np.ndarray, young: np.ndarray) -> np.ndarray:
     """18 … 45 if Young, else 46 … 80."""
     u = Dice(seed, 2, identity).flat(0, 0.999)
-    return np.where(young, ADULT + (YOUNG_UNTIL - ADULT) * u, YOUNG_UNTIL + (OLDEST - YOUNG_UNTIL) * u)
+    return np.where(young, ADULT + (YOUNG_UNTIL - ADULT) * u, YOUNG_UNTIL + (OLDEST + 1 - YOUNG_UNTIL) * u)
 
 
 def _checked(frequencies: Mapping[str, float]) -> Mapping[str, float]:
@@ -166,7 +166,7 @@ def _conditional(parent: str, effect: str, frequency: Mapping[str, float], phi: 
     spread = (a * (1 - a) * b * (1 - b)) ** 0.5
     least, most = max(0.0, a + b - 1), min(a, b)
     both = a * b + phi * spread
-    if strict and not least - 1e-9 <= both <= most + 1e-9:
+    if strict and (not least - 1e-9 <= both <= most + 1e-9 or (phi != 0 and spread == 0)):
         low, high = ((bound - a * b) / spread if spread else 0.0 for bound in (least, most))
         raise InputError(
             f"a correlation of {phi} between {parent} (frequency {a}) and {effect} (frequency {b}) is impossible:"

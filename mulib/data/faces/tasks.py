@@ -31,14 +31,17 @@ class FaceTask(Task):
     def faces(self, images: ImageSet) -> Faces:
         """What the pictures of any set of this task show, in the order of the set.
 
-        >>> shown = task.faces(task.unseen)
-        >>> mouth = masks(shown)["mouth"]
+        >>> mouth = masks(task.faces(task.unseen))["mouth"]
+
+        Raises:
+            InputError: images of something else.
         """
-        if images.names is None:
-            raise InputError("these images have no names: pass a set of this task, or a subset of one.")
         pictures = int(self.cast.picture.max()) + 1
-        identity, picture = np.array([name.split("/") for name in images.names], np.int64).reshape(-1, 2).T
-        return self.cast[identity * pictures + picture]
+        try:
+            identity, picture = np.array([name.split("/") for name in images.names], np.int64).reshape(-1, 2).T
+            return self.cast[identity * pictures + picture]
+        except (TypeError, ValueError, IndexError) as error:
+            raise InputError("these images are not of this task: pass one of its sets, or a subset of one.") from error
 
 
 def age(
@@ -141,10 +144,10 @@ def targets(
     *,
     attributes: tuple[str, ...] = ("Mouth_Slightly_Open", "No_Beard", "Eyeglasses"),
     forget: tuple[str, ...] = ("Eyeglasses",),
-    people: int = 2000,
+    people: int = 1500,
     val: int = 300,
     test: int = 600,
-    unseen: int = 600,
+    unseen: int = 1000,
     size: int = 64,
     frequencies: Mapping[str, float] | None = None,
     correlations: Mapping[tuple[str, str], float] | None = None,
