@@ -102,13 +102,13 @@ def compare_claim(claim, records):
 def judge(printed, ours, spread=None, agreement="digits"):
     """Return (verdict, reason) for a printed number (text) and ours, by the rule RULES[agreement].
 
-    judge("0.53", 0.534) is ("reproduced", "same digits").
+    judge("0.53", 0.534) is ("reproduced", "same digits, rounded").
     """
     target = number(printed)
-    same = any(text == _bare(printed) for text in _to_digits(ours, _bare(printed)))
+    how = {text: way for way, text in _to_digits(ours, _bare(printed)).items()}.get(_bare(printed))
     difference = abs(ours - target) if math.isfinite(ours) and math.isfinite(target) else math.inf
-    if same and (agreement == "digits" or spread is None):
-        return "reproduced", "same digits"
+    if how and (agreement == "digits" or spread is None):
+        return "reproduced", f"same digits, {how}"
     if spread is None or not math.isfinite(spread):
         return "failed", "other digits, spread unknown"
     limits = {"reproduced": 2, "partial": 4} if agreement == "spread" else {"partial": 1}
@@ -132,12 +132,12 @@ def _bare(text):
 
 
 def _to_digits(value, printed):
-    """Return `value` written with as many decimals as `printed`, rounded and cut."""
+    """Return `value` written with as many decimals as `printed`, by the way it got there: cut, or rounded."""
     if not math.isfinite(value):
-        return {str(value)}
+        return {"as it is": str(value)}
     step = Decimal(1).scaleb(-len(printed.partition(".")[2]))
-    ways = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN)
-    return {str(Decimal(repr(value)).quantize(step, way)) for way in ways}
+    ways = {"cut": ROUND_DOWN, "rounded half to even": ROUND_HALF_EVEN, "rounded": ROUND_HALF_UP}
+    return {way: str(Decimal(repr(value)).quantize(step, mode)) for way, mode in ways.items()}
 
 
 def _compare_number(table, label, column, printed, name, records):

@@ -106,6 +106,42 @@ def test_bad_input_is_one_sentence_and_two(folder, args, message):
     assert sorted(folder.rglob("*")) == before
 
 
+def change(name, edit):
+    """A damage: rewrite one array of the folder."""
+
+    def damage(folder):
+        path = folder / name
+        np.save(path, edit(np.load(path)))
+
+    return damage
+
+
+def nan(array):
+    array[0, 5, 0] = np.nan
+    return array
+
+
+UNLEARNED, RETRAINED = "finetune/logits_unlearn.npy", "logits_retain.npy"
+DAMAGES = {
+    "expected floats (examples, 1 + models, classes)": change(UNLEARNED, lambda a: a[0]),
+    "not the same forget set (3 against 6 examples": change(UNLEARNED, lambda a: a[:3]),
+    "contain NaN": change(UNLEARNED, nan),
+    "(0, 41, 4): expected floats": change(RETRAINED, lambda a: a[:0]),
+    "there is 1 unlearned model": change(UNLEARNED, lambda a: a[:, :2]),
+    "may be truncated": lambda folder: (folder / UNLEARNED).write_bytes((folder / UNLEARNED).read_bytes()[:200]),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGES)
+def test_damaged_folders_are_one_sentence_and_two(folder, message):
+    DAMAGES[message](folder)
+    result = call(folder, "finetune")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+
+
 def test_exit_code_of_the_real_process(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "mulib", "epsilon", tmp_path / "none", "x"], capture_output=True, text=True, check=False
