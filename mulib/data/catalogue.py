@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mulib.data import faces
 from mulib.data.digits import digits
 from mulib.data.download import SOURCES, find
 from mulib.data.readers.ages import AGEDB, UTKFACE, agedb, utkface
@@ -13,7 +14,13 @@ from mulib.data.readers.mufac import MUFAC, mufac
 from mulib.data.sets import Task
 from mulib.errors import InputError
 
-BUILT_IN = {"digits": digits}
+BUILT_IN = {
+    "digits": digits,
+    "faces-age": faces.age,
+    "faces-attributes": faces.attributes,
+    "faces-features": faces.features,
+    "faces-targets": faces.targets,
+}
 READERS = {
     "cifar10": (cifar10, (BATCHES, FOLDERS)),
     "celeba": (celeba, (CELEBA,)),
