@@ -65,7 +65,7 @@ def test_warm(benchmark):
     benchmark.pedantic(faces.drawn, (shown,), rounds=5)
 
 
-EPOCHS = {"age": 8, "attributes": 10, "features": 24, "targets": 12}
+EPOCHS = {"age": 8, "attributes": 10, "features": 12, "targets": 12}
 
 
 @pytest.mark.skipif("MULIB_SLOW" not in os.environ, reason="minutes: set MULIB_SLOW=1")
