@@ -22,7 +22,7 @@ COUNT = 10
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "cache" / "mulib"))
     monkeypatch.setattr(cache, "CHUNK", 4)
     return tmp_path / "cache" / "mulib" / "images"
 
@@ -213,8 +213,8 @@ def test_writing_to_the_images_leaves_the_cache_alone(folder):
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(folder, tmp_path, monkeypatch):
     layouts.write(tmp_path / "file", b"")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(InputError, match=r"the cache .* cannot be used .*: make room, or set XDG_CACHE_HOME\."):
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"the cache .* cannot be used .*: make room, or set MULIB_CACHE\."):
         get(folder)
 
 

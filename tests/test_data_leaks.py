@@ -175,7 +175,7 @@ def test_the_hash_is_the_published_one():
 def test_the_command_lists_what_is_there(tmp_path, monkeypatch):
     layouts.mufac(tmp_path / "mufac")
     monkeypatch.setenv("MULIB_DATA", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "cache" / "mulib"))
     result = CliRunner().invoke(main, ["data"])
     lines = {line.split()[1]: line for line in result.output.splitlines()}
     assert result.exit_code == 0
@@ -190,7 +190,7 @@ def test_the_check_command_prints_text_and_json(tmp_path, monkeypatch):
     folder = layouts.mufac(tmp_path / "mufac")
     layouts.write(folder / "test_images" / "Ftest_AGE_P0_1.jpg", layouts.image_bytes(1002))
     monkeypatch.setenv("MULIB_DATA", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "cache" / "mulib"))
     text = CliRunner().invoke(main, ["data", "check", "mufac"])
     assert text.exit_code == 0
     assert "pictures under different labels: 1" in text.output
@@ -203,7 +203,7 @@ def test_the_check_command_prints_text_and_json(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "sentence"), [("nope", "unknown data set 'nope'"), ("mucac", "mucac is not on this")])
 def test_the_check_command_reports_bad_input_as_one_sentence(tmp_path, monkeypatch, name, sentence):
     monkeypatch.setenv("MULIB_DATA", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "cache" / "mulib"))
     result = CliRunner().invoke(main, ["data", "check", name])
     assert result.exit_code == 2
     assert result.output.startswith("mulib: ")

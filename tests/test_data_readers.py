@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from mulib import InputError, data
-from mulib.data.download import roots
+from mulib.data.download import cache_folder
 from mulib.data.readers.cifar import CLASSES
 
 
 @pytest.fixture(autouse=True)
 def nothing_else(tmp_path, monkeypatch):
     """No real data and a cache of the test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "cache" / "mulib"))
     monkeypatch.setenv("MULIB_DATA", str(tmp_path))
 
 
@@ -284,7 +284,7 @@ def test_cifars_download_without_a_network_says_what_to_do(monkeypatch):
     monkeypatch.setattr(cifar, "URL", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     with pytest.raises(InputError, match=r"could not be downloaded .*set MULIB_DATA to that folder"):
         data.cifar10(download=True)
-    assert not list(roots()[-1].glob("cifar*"))
+    assert not list(cache_folder().glob("cifar*"))
 
 
 AGEDB_FILES = [f"{i}_Person{i // 4}_{20 + i}_{'mf'[i % 2]}.jpg" for i in range(80)]

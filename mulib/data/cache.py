@@ -25,8 +25,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from mulib.data import download
 from mulib.data.archive import Archive
-from mulib.data.download import roots
 from mulib.errors import InputError
 
 CHUNK = 512  # rows per checksum: what an interruption costs at most, and what a flipped bit makes us decode again
@@ -59,7 +59,7 @@ def decoded(archive: Archive, names: list[str], size: int | None = None) -> Deco
     if size is not None and size < 1:
         raise InputError(f"size is {size}: expected a number of pixels ≥ 1, or None for the files' own size.")
     stamp = hashlib.sha256(f"{VERSION} {size} {archive.stamp(names)}".encode()).hexdigest()
-    folder = roots()[-1] / "images"
+    folder = download.cache_folder() / "images"
     shortcut = folder / "stamps" / stamp
     try:
         folder.joinpath("stamps").mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def decoded(archive: Archive, names: list[str], size: int | None = None) -> Deco
         _write(shortcut, key)
         return found
     except OSError as error:
-        raise InputError(f"the cache {folder} cannot be used ({error}): make room, or set XDG_CACHE_HOME.") from error
+        raise InputError(f"the cache {folder} cannot be used ({error}): make room, or set MULIB_CACHE.") from error
 
 
 class _Entry:

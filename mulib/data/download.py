@@ -65,9 +65,14 @@ SOURCES = {
 
 
 def roots() -> list[Path]:
-    """The folders that are searched, first match wins: those of `MULIB_DATA` (separated as PATH is), the cache."""
+    """The folders that are searched, first match wins: those of `MULIB_DATA` (separated as PATH is), `cache_folder`."""
     named = [Path(p).expanduser() for p in os.environ.get("MULIB_DATA", "").split(os.pathsep) if p]
-    return [*named, Path(pooch.os_cache("mulib"))]
+    return [*named, cache_folder()]
+
+
+def cache_folder() -> Path:
+    """Where what was fetched, decoded or drawn is kept: `MULIB_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("MULIB_CACHE") or pooch.os_cache("mulib")).expanduser()
 
 
 def folders() -> list[Path]:
@@ -76,11 +81,11 @@ def folders() -> list[Path]:
     Raises:
         InputError: a `MULIB_DATA` that names no folder.
     """
-    *named, cache = roots()
+    *named, last = roots()
     for root in named:
         if not root.is_dir():
             raise InputError(f"MULIB_DATA names {root}, which is no folder: correct it, or unset it.")
-    return [*named, cache]
+    return [*named, last]
 
 
 def find(name: str) -> Logits | None:
@@ -108,7 +113,7 @@ def fetch(name: str, *, progress: bool = False) -> Logits:
     if (found := find(name)) is not None:
         verify(found, source)
         return found
-    folder = roots()[-1] / source.places[0]
+    folder = cache_folder() / source.places[0]
     with tempfile.TemporaryDirectory() as staging:  # the cache is touched only once all files are verified
         for file, digest in source.sha256.items():
             _retrieve(name, file, source.base_url, digest, Path(staging), progress)

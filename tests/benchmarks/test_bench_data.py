@@ -50,7 +50,7 @@ def one_thread():
 def images(folder, tmp_path_factory):
     """The decoded set, in a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MULIB_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield read(folder)
 
 
@@ -61,7 +61,7 @@ def read(folder):
 
 @pytest.mark.benchmark(group=f"open {COUNT:,} files at {SIZE}×{SIZE}")
 def test_cold(benchmark, folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
     benchmark.pedantic(read, (folder,), setup=lambda: shutil.rmtree(tmp_path / "mulib", ignore_errors=True), rounds=2)
     assert benchmark.stats["min"] < STATED_SECONDS
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mulib.data.archive import Archive, LayoutError
 from mulib.data.augment import AutoAugment, Chain, CropFlip
 from mulib.data.cache import decoded
-from mulib.data.download import find, roots
+from mulib.data.download import cache_folder, find
 from mulib.data.published import Published
 from mulib.data.sets import ImageSet, Task
 from mulib.data.splits import hold_out
@@ -89,7 +89,7 @@ def _open(path, download: bool) -> Archive:
 def _download() -> None:
     name = URL.rpartition("/")[2]
     try:
-        pooch.retrieve(URL, f"md5:{MD5}", fname=name, path=roots()[-1], progressbar=True)
+        pooch.retrieve(URL, f"md5:{MD5}", fname=name, path=cache_folder(), progressbar=True)
     except ValueError as error:
         raise InputError(f"{name} has a wrong checksum: what was downloaded is not kept, try again.") from error
     except OSError as error:
