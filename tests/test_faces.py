@@ -427,12 +427,13 @@ def test_images_of_something_else_have_no_faces(names):
 
 
 def test_a_small_network_memorises_people_and_a_retrained_one_does_not_know_them():
-    task = faces.age(people=40, pictures=6, forget=20, val=2, test=2, unseen=40, size=32)
+    task = faces.age(people=80, pictures=6, forget=40, val=2, test=2, unseen=40, size=32)
     known = {}
     for name, data in (("original", task.train), ("retrained", task.retain)):
         model = resnet18(8, width=8, stem="face")
         fit(model, data, epochs=12, lr=0.05, batch_size=32, schedule="onecycle")
         logits = predict(model, {"forget": task.forget, "unseen": task.unseen})
         known[name] = {k: float(loss_of(v, getattr(task, k).labels)) for k, v in logits.items()}
+    gap = {name: losses["unseen"] - losses["forget"] for name, losses in known.items()}
     assert known["original"]["forget"] < 0.5 * known["original"]["unseen"]
-    assert abs(known["retrained"]["forget"] - known["retrained"]["unseen"]) < 0.3 * known["retrained"]["unseen"]
+    assert abs(gap["retrained"]) < 0.5 * gap["original"]
