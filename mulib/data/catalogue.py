@@ -48,7 +48,7 @@ def listing() -> list[Entry]:
         entries.append(Entry(name, place is not None, layouts[0].how if place is None else str(place)))
     for name, source in SOURCES.items():
         found = find(name)
-        how = f"call mulib.data.fetch({name!r}) ({source.licence})"
+        how = f"run `mulib fetch {name}` ({source.licence})"
         entries.append(Entry(name, found is not None, how if found is None else str(found.path)))
     return entries
 
