@@ -14,10 +14,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from mulib.data.sets import ImageSet
-from mulib.errors import InputError
+from mulib.errors import DivergedError, InputError
 from mulib.models import device_of
 
-Schedule = Literal["constant", "onecycle"] | Sequence[int]
+Schedule = Literal["constant", "cosine", "onecycle"] | Sequence[int]
+Precision = Literal["float32", "bf16"]
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -36,87 +38,156 @@ def fit(
     epochs: int,
     lr: float,
     batch_size: int = 128,
+    optimiser: Literal["sgd", "adam"] = "sgd",
     momentum: float = 0.9,
+    nesterov: bool = False,
     weight_decay: float = 5e-4,
     schedule: Schedule = "constant",
+    objective: Objective | None = None,
+    precision: Precision = "float32",
     seed: int = 0,
-    on_step: Callable[[int, float], None] | None = None,
+    on_step: Callable[[int, float], object] | None = None,
     progress: bool = True,
 ) -> Fit:
-    """Train `model` in place with SGD on `data`, on the model's device; the mode it came in is restored.
+    """Train `model` in place on `data`, on the model's device; the mode it came in is restored.
 
-    The same seed, model, data and number of threads give the same weights on the CPU.
+    Parameters that do not require a gradient stay as they are. The same seed, model, data and number of threads give
+    the same weights on the CPU.
 
     Args:
         epochs: passes over the data; 0 trains nothing.
         lr: learning rate, the peak one for "onecycle".
-        schedule: "constant", "onecycle", or the epochs at which the rate is divided by ten.
-        seed: order of the examples.
-        on_step: called after each step with its number (from 1) and loss; it costs a synchronisation per step.
+        optimiser: "sgd" with `momentum` and `nesterov`, or "adam"; both with `weight_decay` added to the gradient.
+        schedule: "constant", "cosine" (to 0), "onecycle", or the epochs at which the rate is divided by ten.
+        objective: (model, images, labels) → the loss to minimise; by default `loss_of(model(images), labels)`.
+        precision: "bf16" computes the objective under autocast; weights and their updates stay float32.
+        seed: order of the examples, and their augmentation.
+        on_step: called after each step with its number (from 1) and loss, a synchronisation per step; training ends
+            early when it returns True.
         progress: a bar on standard error, for runs longer than a second (`TQDM_DISABLE=1` turns all bars off).
 
     Raises:
-        InputError: no data, a bad number, or a loss that is not finite (the message names the epoch).
+        InputError: no data, a bad number, or outputs that do not fit the labels.
+        DivergedError: a loss that is not finite; the model is left as it was after the last good epoch.
     """
-    if not len(data):
-        raise InputError("there is nothing to train on: the image set is empty.")
-    if epochs < 0 or lr <= 0 or batch_size < 1:
-        raise InputError(f"epochs {epochs}, lr {lr}, batch_size {batch_size}: expected ≥ 0, > 0 and ≥ 1.")
+    _check(model, data, epochs, lr, batch_size)
     data, was_training = data.to(device_of(model)), model.training
     per_epoch = math.ceil(len(data) / batch_size)
-    optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
-    scheduler = _scheduler(optimiser, schedule, lr, epochs, per_epoch)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if optimiser == "sgd":
+        options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        optimise = torch.optim.SGD(parameters, lr=lr, fused=True, **options)
+    elif optimiser == "adam":
+        optimise = torch.optim.Adam(parameters, lr=lr, fused=True, weight_decay=weight_decay)
+    else:
+        raise InputError(f"unknown optimiser {optimiser!r}: expected 'sgd' or 'adam'.")
+    scheduler = _scheduler(optimise, schedule, lr, epochs, per_epoch)
+    objective = _plain if objective is None else objective
     generator = torch.Generator().manual_seed(seed)
     quiet = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
-    losses, step, start = [], 0, time.perf_counter()
+    good = {name: value.clone() for name, value in model.state_dict().items()}
+    losses, step, start, stop = [], 0, time.perf_counter(), False
     model.train()
     try:
         for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **quiet):
-            total = torch.zeros((), device=data.images.device)
+            history, sizes = [], []
             for x, y in data.batches(batch_size, generator):
-                loss = loss_of(model(x), y)
-                optimiser.zero_grad(set_to_none=True)
+                with autocast(x.device, precision):
+                    loss = objective(model, x, y)
+                optimise.zero_grad(set_to_none=True)
                 loss.backward()
-                optimiser.step()
+                optimise.step()
                 scheduler.step()
-                total += loss.detach() * len(y)
+                history.append(loss.detach())
+                sizes.append(len(y))
                 step += 1
                 if on_step is not None:
-                    on_step(step, loss.item())
-            losses.append(total.item() / len(data))
-            if not math.isfinite(losses[-1]):
-                raise InputError(f"the loss is {losses[-1]} in epoch {epoch + 1}: lower the learning rate ({lr}).")
+                    value = loss.item()
+                    stop = bool(on_step(step, value)) or not math.isfinite(value)
+                    if stop:
+                        break
+            values, sizes = torch.stack(history).double().cpu(), torch.tensor(sizes, dtype=torch.float64)
+            bad = (~values.isfinite()).nonzero()
+            if len(bad):
+                model.load_state_dict(good)
+                raise _diverged(float(values[bad[0]]), step - len(values) + int(bad[0]) + 1, epoch + 1, lr)
+            losses.append(float((values * sizes).sum() / sizes.sum()))
+            if stop:
+                break
+            with torch.no_grad():
+                for name, value in model.state_dict().items():
+                    good[name].copy_(value)
     finally:
         model.train(was_training)
     return Fit(tuple(losses), step, time.perf_counter() - start)
 
 
+def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return loss_of(model(x), y)
+
+
+def _diverged(loss: float, step: int, epoch: int, lr: float) -> DivergedError:
+    left = f"after epoch {epoch - 1}" if epoch > 1 else "before training"
+    where = f"the loss is {loss} at step {step}, in epoch {epoch}"
+    return DivergedError(f"{where}: lower the learning rate ({lr}); the model is as it was {left}.", step, epoch)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which networks compute: as they are, or in bfloat16 where that is safe."""
+    if precision not in ("float32", "bf16"):
+        raise InputError(f"unknown precision {precision!r}: expected 'float32' or 'bf16'.")
+    # The cast weights are not cached: a cache filled under inference mode would hide them from the gradient.
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+
+
+def _check(model: nn.Module, data: ImageSet, epochs: int, lr: float, batch_size: int) -> None:
+    """What can be seen before the first step, each as one sentence."""
+    if not len(data):
+        raise InputError("there is nothing to train on: the image set is empty.")
+    if epochs < 0 or lr <= 0 or batch_size < 1:
+        raise InputError(f"epochs {epochs}, lr {lr}, batch_size {batch_size}: expected ≥ 0, > 0 and ≥ 1.")
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    outputs, need = linear[-1].out_features if linear else data.outputs, data.outputs
+    exact = bool(data.classes) or data.labels.is_floating_point()  # classes without names may be more than are shown
+    if outputs < need or (exact and outputs > need):
+        raise InputError(f"the model has {outputs} outputs but the labels need {need}: build it with {need}.")
+
+
 def loss_of(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross-entropy for integer labels (N,); binary cross-entropy, summed over attributes, for float labels (N, A)."""
+    """The loss by the kind of labels, averaged, or one per example with ``reduction="none"``.
+
+    Cross-entropy for integer labels (N,); binary cross-entropy, summed over attributes, for float labels (N, A);
+    absolute error for float values (N,), such as ages, and outputs (N, 1).
+    """
     if not labels.is_floating_point():
         return F.cross_entropy(outputs, labels, reduction=reduction)
+    if labels.ndim == 1:
+        return F.l1_loss(outputs[:, 0], labels, reduction=reduction)
     each = F.binary_cross_entropy_with_logits(outputs, labels, reduction="none").flatten(1).sum(1)
     return each.mean() if reduction == "mean" else each
 
 
 @overload
-def predict(model: nn.Module, data: ImageSet, batch_size: int = ...) -> Tensor: ...
+def predict(model: nn.Module, data: ImageSet, batch_size: int = ..., precision: Precision = ...) -> Tensor: ...
 @overload
-def predict(model: nn.Module, data: Mapping[str, ImageSet], batch_size: int = ...) -> dict[str, Tensor]: ...
+def predict(
+    model: nn.Module, data: Mapping[str, ImageSet], batch_size: int = ..., precision: Precision = ...
+) -> dict[str, Tensor]: ...
 @torch.inference_mode()
-def predict(model, data, batch_size=512):
+def predict(model, data, batch_size=512, precision="float32"):
     """Logits in evaluation mode, (N, classes) float32 on the CPU, in the order of the set; the mode is restored.
 
-    A mapping of sets is answered with a dict of the same names.
+    A mapping of sets is answered with a dict of the same names. `precision` is as for `fit`.
     """
     if isinstance(data, Mapping):
-        return {name: predict(model, part, batch_size) for name, part in data.items()}
+        return {name: predict(model, part, batch_size, precision) for name, part in data.items()}
     if not len(data):
         raise InputError("there is nothing to predict: the image set is empty.")
     data, was_training = data.to(device_of(model)), model.training
     model.eval()
     try:
-        return torch.cat([model(x) for x, _ in data.batches(batch_size)]).float().cpu()
+        with autocast(data.images.device, precision):
+            return torch.cat([model(x).float() for x, _ in data.batches(batch_size)]).cpu()
     finally:
         model.train(was_training)
 
@@ -127,7 +198,10 @@ def _scheduler(optimiser, schedule: Schedule, lr: float, epochs: int, per_epoch:
         return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0)
     if schedule == "onecycle":
         return torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=epochs * per_epoch + 1)
+    if schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * per_epoch)
     if isinstance(schedule, str):
-        raise InputError(f"unknown schedule {schedule!r}: expected 'constant', 'onecycle' or a list of epochs.")
+        known = "'constant', 'cosine', 'onecycle' or a list of epochs"
+        raise InputError(f"unknown schedule {schedule!r}: expected {known}.")
     milestones = [epoch * per_epoch for epoch in schedule]
     return torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)

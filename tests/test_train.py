@@ -1,6 +1,8 @@
 """The training loop and the evaluation loop."""
 
+import dataclasses
 import os
+import pickle
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ from torch import nn
 
 from mulib import InputError, data, train
 from mulib.data import ImageSet
+from mulib.errors import DivergedError
 
 
 @pytest.fixture
@@ -94,11 +97,84 @@ def test_steps_are_reported(images):
 
 
 def test_a_loss_that_is_not_finite_stops(images):
-    with pytest.raises(InputError, match=r"in epoch [12]: lower the learning rate"):
+    with pytest.raises(InputError, match=r"at step \d, in epoch [123]: lower the learning rate"):
         train.fit(tiny(), images, epochs=3, lr=1e30)
 
 
-@pytest.mark.parametrize("bad", [{"epochs": -1}, {"lr": 0.0}, {"batch_size": 0}, {"schedule": "cosine"}])
+def test_what_is_left_after_divergence_is_the_last_good_epoch(images):
+    """The rate jumps at epoch 2, as a bad schedule would make it: what epoch 1 gave is what remains."""
+    model, short = tiny(), tiny()
+    train.fit(short, images, epochs=1, lr=0.1, batch_size=16)
+
+    def poisoned(model, x, y):
+        poisoned.calls += 1
+        return train.loss_of(model(x), y) * (float("nan") if poisoned.calls == 7 else 1.0)
+
+    poisoned.calls = 0
+    with pytest.raises(DivergedError, match="nan at step 7, in epoch 2: .* as it was after epoch 1") as error:
+        train.fit(model, images, epochs=3, lr=0.1, batch_size=16, objective=poisoned)
+    assert (error.value.step, error.value.epoch) == (7, 2)
+    assert all(torch.equal(v, short.state_dict()[k]) for k, v in model.state_dict().items())
+    again = pickle.loads(pickle.dumps(error.value))
+    assert (str(again), again.step) == (str(error.value), 7)
+
+
+def test_training_ends_when_asked(images):
+    model, short = tiny(), tiny()
+    fit = train.fit(model, images, epochs=3, lr=0.1, batch_size=16, on_step=lambda step, loss: step == 4)
+    assert fit.steps == 4
+    train.fit(short, images, epochs=1, lr=0.1, batch_size=16)
+    assert all(torch.equal(v, short.state_dict()[k]) for k, v in model.state_dict().items())
+
+
+def test_frozen_parameters_stay(images):
+    model = tiny()
+    model[1].requires_grad_(False)
+    before = model[1].weight.clone(), model[3].weight.clone()
+    train.fit(model, images, epochs=1, lr=0.1)
+    assert torch.equal(model[1].weight, before[0])
+    assert not torch.equal(model[3].weight, before[1])
+
+
+@pytest.mark.parametrize("options", [{"optimiser": "adam", "lr": 0.01}, {"precision": "bf16"}, {"nesterov": True}])
+def test_other_optimisers_and_precisions_learn(images, options):
+    fit = train.fit(model := tiny(), images, **{"epochs": 20, "lr": 0.1, "batch_size": 16} | options)
+    assert fit.losses[-1] < 0.1
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert train.predict(model, images, precision="bf16").dtype == torch.float32
+
+
+def test_values_are_learned_by_absolute_error(images):
+    values = dataclasses.replace(images, labels=images.labels * 2.0 + 1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 1))
+    fit = train.fit(model, values, epochs=60, lr=0.05, batch_size=16, schedule="cosine", weight_decay=0.0)
+    assert fit.losses[-1] < 0.1
+    outputs = torch.tensor([[1.0], [5.0]])
+    torch.testing.assert_close(train.loss_of(outputs, torch.tensor([2.0, 3.0]), "none"), torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "outputs"),
+    [(torch.arange(64) % 3, (), 2), (torch.arange(64) % 3, ("a", "b", "c"), 4), (torch.zeros(64, 3), (), 2)],
+    ids=["too few", "too many", "attributes"],
+)
+def test_outputs_that_do_not_fit_the_labels(images, labels, classes, outputs):
+    data = dataclasses.replace(images, labels=labels, classes=classes)
+    with pytest.raises(InputError, match=f"has {outputs} outputs but the labels need 3"):
+        train.fit(nn.Sequential(nn.Flatten(), nn.Linear(4, outputs)), data, epochs=1, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"epochs": -1},
+        {"lr": 0.0},
+        {"batch_size": 0},
+        {"schedule": "linear"},
+        {"optimiser": "lion"},
+        {"precision": "fp8"},
+    ],
+)
 def test_bad_numbers(images, bad):
     with pytest.raises(InputError, match="expected"):
         train.fit(tiny(), images, **{"epochs": 1, "lr": 0.1} | bad)

@@ -58,6 +58,13 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def outputs(self) -> int:
+        """How many outputs a model of these labels has: one per class or attribute, one for a value."""
+        if self.labels.is_floating_point():
+            return self.labels.shape[1] if self.labels.ndim == 2 else 1
+        return len(self.classes) or int(self.labels.max()) + 1
+
     def subset(self, index: Tensor) -> ImageSet:
         """The images at `index` (int64 positions or a bool mask), in that order, as a set of their own.
 
