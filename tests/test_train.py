@@ -111,7 +111,7 @@ def test_what_is_left_after_divergence_is_the_last_good_epoch(images):
         return train.loss_of(model(x), y) * (float("nan") if poisoned.calls == 7 else 1.0)
 
     poisoned.calls = 0
-    with pytest.raises(DivergedError, match="nan at step 7, in epoch 2: .* as it was after epoch 1") as error:
+    with pytest.raises(DivergedError, match=r"nan at step 7, in epoch 2: .* as it was after epoch 1") as error:
         train.fit(model, images, epochs=3, lr=0.1, batch_size=16, objective=poisoned)
     assert (error.value.step, error.value.epoch) == (7, 2)
     assert all(torch.equal(v, short.state_dict()[k]) for k, v in model.state_dict().items())
