@@ -38,7 +38,7 @@ def fit(
     epochs: int,
     lr: float,
     batch_size: int = 128,
-    optimiser: Literal["sgd", "adam"] = "sgd",
+    optimiser: Literal["sgd", "adam"] | torch.optim.Optimizer = "sgd",
     momentum: float = 0.9,
     nesterov: bool = False,
     weight_decay: float = 5e-4,
@@ -57,7 +57,8 @@ def fit(
     Args:
         epochs: passes over the data; 0 trains nothing.
         lr: learning rate, the peak one for "onecycle".
-        optimiser: "sgd" with `momentum` and `nesterov`, or "adam"; both with `weight_decay` added to the gradient.
+        optimiser: "sgd" with `momentum` and `nesterov`, or "adam"; both with `weight_decay` added to the gradient. Or
+            an optimiser of one's own, whose state and rate then go on from call to call: with a constant schedule.
         schedule: "constant", "cosine" (to 0), "onecycle", or the epochs at which the rate is divided by ten.
         objective: (model, images, labels) → the loss to minimise; by default `loss_of(model(images), labels)`.
         precision: "bf16" computes the objective under autocast; weights and their updates stay float32.
@@ -74,7 +75,9 @@ def fit(
     data, was_training = data.to(device_of(model)), model.training
     per_epoch = math.ceil(len(data) / batch_size)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    if optimiser == "sgd":
+    if isinstance(optimiser, torch.optim.Optimizer):
+        optimise = optimiser
+    elif optimiser == "sgd":
         options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
         optimise = torch.optim.SGD(parameters, lr=lr, fused=True, **options)
     elif optimiser == "adam":

@@ -1,5 +1,6 @@
 """Data: tasks and requests, readers of real data sets, the leak check, and where data is found."""
 
+from mulib.data.attributes import only
 from mulib.data.digits import digits
 from mulib.data.download import fetch, find
 from mulib.data.logits import Logits, write_logits
@@ -22,6 +23,7 @@ __all__ = [
     "find",
     "mucac",
     "mufac",
+    "only",
     "utkface",
     "write_logits",
 ]

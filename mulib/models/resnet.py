@@ -1,8 +1,7 @@
-"""Networks: ResNet-18 of any width, and what every model can do: start again from a seed."""
+"""ResNet-18 of any width, and with replicated borders as the identification network."""
 
 from __future__ import annotations
 
-import copy
 from typing import Literal
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from mulib.errors import InputError
+from mulib.models.weights import reinitialise
 
 
 class ResNet18(nn.Module):
@@ -93,22 +93,29 @@ def resnet18(
     return reinitialise(model, seed)
 
 
-def reinitialise(model: nn.Module, seed: int) -> nn.Module:
-    """The same architecture with new weights drawn from `seed`; `model` is untouched, its device and mode are kept.
+def identifier(
+    attributes: int,
+    *,
+    width: int = 64,
+    stem: Literal["cifar", "face", "imagenet"] = "imagenet",
+    in_channels: int = 3,
+    seed: int = 0,
+) -> ResNet18:
+    """The identification network: a ResNet-18 whose convolutions repeat the border instead of padding with zeros.
 
-    Every module's own `reset_parameters` runs, then the model's `init_weights` where it has one.
+    Zeros outside the image would mark its border in every channel. One logit per attribute stands for the published
+    two-way softmax: of two logits only the difference counts. Its filters are separated by `explain.identify`.
+
+    Args:
+        attributes: how many, ≥ 1 (40 in the paper); the others are as for `resnet18`.
+
+    Source: Xu et al., *Don't Forget Too Much*, 2024 (xu2024feature), the setting without annotation.
+
+    >>> identifier(3, width=16, stem="face")(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 3])
     """
-    fresh = copy.deepcopy(model).cpu()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in fresh.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-        if hasattr(fresh, "init_weights"):
-            fresh.init_weights()
-    return fresh.to(device_of(model))
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Where the model's first parameter lives."""
-    return next(model.parameters()).device
+    model = resnet18(attributes, width=width, stem=stem, in_channels=in_channels, seed=seed)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.padding != (0, 0):
+            module.padding_mode = "replicate"
+    return model

@@ -1,0 +1,140 @@
+"""Probes: what a model, or an image that went through a remover, still shows of a feature that was unlearned."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from mulib.audit.accuracy import Accuracy
+from mulib.audit.epsilon import clopper_pearson
+from mulib.data.sets import ImageSet
+from mulib.errors import InputError
+from mulib.models import reinitialise
+from mulib.train import Precision, fit, loss_of, predict
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well a score tells who has a feature from who has not, at the threshold 0 and over all thresholds.
+
+    Attributes:
+        tpr, tnr: the share found among those that have it, and passed among those that have not, with intervals. The
+            paper's accuracy on the feature is `tpr` alone: "yes" for all images gives 1.
+        accuracy: over all.
+        balanced: (TPR + TNR)/2; 0.5 for any constant answer.
+        auc: area under the receiver operating characteristic; 0.5 knows nothing, whatever the threshold.
+    """
+
+    tpr: Accuracy
+    tnr: Accuracy
+    accuracy: Accuracy
+    balanced: float
+    auc: float
+
+
+def detection(scores: Tensor, present: Tensor, *, confidence: float = 0.95) -> Detection:
+    """True-positive rate with what it hides: scores (N,) or (N, 1), positive for "yes"; present (N,) or (N, 1), 0 or 1.
+
+    Raises:
+        InputError: shapes that do not fit, NaN, or images that all have the feature, or none.
+
+    >>> detection(torch.ones(4), torch.tensor([1, 1, 0, 0])).balanced
+    0.5
+    """
+    flat = [torch.as_tensor(x).squeeze(1) if x.ndim == 2 and x.shape[1] == 1 else x for x in (scores, present)]
+    if flat[0].ndim != 1 or flat[0].shape != flat[1].shape or bool(flat[0].isnan().any()):
+        shapes = f"scores {tuple(scores.shape)} and labels {tuple(present.shape)}"
+        raise InputError(f"{shapes} do not fit: expected (N,) each, without NaN.")
+    scores, truth = flat[0].float().cpu(), flat[1].cpu() > 0.5
+    if bool(truth.all()) or not bool(truth.any()):
+        who = "all" if len(truth) and bool(truth.all()) else "none"
+        raise InputError(f"{who} of the {len(truth)} images have the feature: a detection needs some with and without.")
+    right = (scores > 0) == truth
+    tpr, tnr, whole = (_share(part, confidence) for part in (right[truth], right[~truth], right))
+    return Detection(tpr, tnr, whole, (tpr.point + tnr.point) / 2, float(roc_auc_score(truth, scores)))
+
+
+def _share(right: Tensor, confidence: float) -> Accuracy:
+    n, correct = len(right), int(right.sum())
+    lower, upper = clopper_pearson(n, confidence)
+    return Accuracy(correct / n, float(lower[correct]), float(upper[correct]), n)
+
+
+def linear_probe(
+    features: Tensor, present: Tensor, test_features: Tensor, test_present: Tensor, *, strength: float = 1.0
+) -> Detection:
+    """A fresh logistic regression on frozen features: is what was unlearned still there, in a straight line?
+
+    Args:
+        features, test_features: (N, D) or more dimensions, which are flattened; standardised by the training features.
+        present, test_present: (N,) or (N, 1), 0 or 1.
+        strength: the inverse of the L2 penalty.
+
+    Raises:
+        InputError: no image with the feature, or none without; shapes that do not fit.
+
+    >>> what = {"layer": "avgpool", "normalise": False}
+    >>> train, test = (feature_maps(model, part, **what) for part in (task.train, task.test))
+    >>> linear_probe(train, task.train.labels[:, 1], test, task.test.labels[:, 1]).auc
+    """
+    detection(features.flatten(1)[:, 0], present)  # the same demands on what it learns from
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
+    probe.fit(features.flatten(1).cpu().numpy(), (present.flatten().cpu() > 0.5).numpy())
+    scores = probe.decision_function(test_features.flatten(1).cpu().numpy())
+    return detection(torch.from_numpy(scores), test_present)
+
+
+def network_probe(
+    network: nn.Module,
+    train: ImageSet,
+    test: ImageSet,
+    *,
+    through: nn.Module | None = None,
+    epochs: int = 10,
+    lr: float = 1e-3,
+    batch_size: int = 64,
+    precision: Precision = "float32",
+    seed: int = 0,
+    progress: bool = True,
+) -> Detection:
+    """A fresh network, trained on images that went through a remover: what of the feature is left in g(x)?
+
+    Args:
+        network: the architecture; its weights are drawn anew from `seed`, and it is left untouched.
+        train, test: with the feature as their only attribute, as of ``only(task.train, feature)``.
+        through: g, which stays as it is, in evaluation mode; by default images are seen as they are.
+        epochs, lr, batch_size: of Adam with a one-cycle rate; precision, seed as for `fit`.
+
+    Raises:
+        InputError: labels of another kind, or a test set where all or none have the feature.
+
+    >>> network_probe(adversary, only(task.train, "Smiling"), only(task.test, "Smiling"), through=removal.remover).auc
+    """
+    if train.outputs != 1 or test.outputs != 1 or train.labels.ndim != 2:
+        raise InputError(f"the labels have {train.outputs} columns: expected one attribute, as of `only(data, name)`.")
+    probe = reinitialise(network, seed)
+    g = nn.Identity() if through is None else copy.deepcopy(through).eval().requires_grad_(False)
+
+    def objective(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        return loss_of(model(g(x)), y)
+
+    options = {"optimiser": "adam", "weight_decay": 0.0, "schedule": "onecycle", "precision": precision}
+    fit(
+        probe,
+        train,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        seed=seed,
+        objective=objective,
+        progress=progress,
+        **options,
+    )
+    return detection(predict(nn.Sequential(g, probe), test, precision=precision), test.labels)

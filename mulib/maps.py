@@ -1,0 +1,77 @@
+"""Feature maps of a set of images, channel by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mulib.data.sets import ImageSet
+from mulib.errors import InputError
+from mulib.hooks import layer as find
+from mulib.hooks import outputs
+from mulib.models import device_of
+
+
+@torch.no_grad()
+def stream(model: nn.Module, data: ImageSet, layer: str = "layer3", batch_size: int = 256) -> Iterator[Tensor]:
+    """The layer's output, batch by batch, in evaluation mode, on the model's device; the mode is restored.
+
+    Raises:
+        InputError: no images, or no such layer.
+    """
+    find(model, layer)
+    if not len(data):
+        raise InputError("there are no images to look at: the image set is empty.")
+    data, was_training = data.to(device_of(model)), model.training
+    try:
+        for x, _ in data.batches(batch_size):
+            model.eval()
+            with outputs(model, [layer]) as seen:
+                model(x)
+            model.train(was_training)  # between two batches the model is the caller's
+            yield seen[layer].float()
+    finally:
+        model.train(was_training)
+
+
+def feature_maps(
+    model: nn.Module,
+    data: ImageSet,
+    layer: str = "layer3",
+    *,
+    channels: Sequence[int] | None = None,
+    normalise: bool = True,
+    batch_size: int = 256,
+) -> Tensor:
+    """What each channel of a layer shows of each image, (N, C, h, w) float32 on the CPU.
+
+    Args:
+        layer: as in `model.named_modules()`; with "avgpool" and ``normalise=False`` these are the penultimate features.
+        channels: those to keep, in this order; all by default.
+        normalise: each channel's values to [0, 1], (x − min)/(max − min) over all images; a constant one becomes 0.
+
+    Raises:
+        InputError: no images, no such layer (the nearest names are suggested), or a channel that it does not have.
+
+    >>> mouth = feature_maps(identifier, task.test, channels=[47])[:, 0]
+    """
+    kept = []
+    for maps in stream(model, data, layer, batch_size):
+        if channels is not None:
+            maps = maps[:, [_checked(channel, maps.shape[1], layer) for channel in channels]]
+        kept.append(maps.cpu())
+    maps = torch.cat(kept)
+    if not normalise:
+        return maps
+    flat = maps.transpose(0, 1).flatten(1)
+    low, high = (value.view(1, -1, *[1] * (maps.ndim - 2)) for value in (flat.amin(1), flat.amax(1)))
+    return (maps - low) / torch.where(high > low, high - low, torch.inf)
+
+
+def _checked(channel: int, channels: int, layer: str) -> int:
+    """The filter, if the layer has it; negative positions do not count from the end."""
+    if not 0 <= channel < channels:
+        raise InputError(f"there is no filter {channel} in {layer!r}: expected 0 … {channels - 1}.")
+    return channel

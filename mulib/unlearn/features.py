@@ -1,0 +1,180 @@
+"""Unlearning a feature that is annotated: a remover network, an adversary that looks for the feature, and the model.
+
+These need a second network beside the model, so they stand outside the registry.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mulib.data.attributes import only
+from mulib.data.sets import ImageSet, Request
+from mulib.errors import InputError
+from mulib.kernels.reversal import reverse_gradient
+from mulib.models import device_of
+from mulib.models import remover as new_remover
+from mulib.train import Precision, fit, loss_of, predict
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What `remove_features` made.
+
+    Attributes:
+        model: f, the unlearned model.
+        remover: g, which dims what shows the features.
+        adversary: a, as it is after the game; equal to the one passed in where it is frozen.
+        losses: of each epoch, the mean loss of g and of f.
+    """
+
+    model: nn.Module
+    remover: nn.Module
+    adversary: nn.Module
+    losses: tuple[tuple[float, float], ...]
+
+    @property
+    def pipeline(self) -> nn.Module:
+        """f(g(x)): remover and model in one, sharing their weights."""
+        return nn.Sequential(self.remover, self.model).train(self.model.training)
+
+
+def remove_features(
+    model: nn.Module,
+    adversary: nn.Module,
+    request: Request,
+    *,
+    task: str,
+    features: Sequence[str],
+    game: Literal["frozen", "alternating"] = "frozen",
+    images: Literal["forget", "all"] = "forget",
+    reversal: float = 5.0,
+    closeness: float = 5.0,
+    remover: nn.Module | None = None,
+    epochs: int = 50,
+    lr: float = 5e-6,
+    batch_size: int = 36,
+    weight_decay: float = 1e-6,
+    precision: Precision = "float32",
+    seed: int = 0,
+    on_step=None,
+    progress: bool = True,
+) -> Removal:
+    """Unlearn annotated features: a remover g learns to hide them from an adversary a, the model f to do without.
+
+    In each epoch (a) g alone learns on ℓ(f(g(x)), task) + ℓ(a(R(g(x))), features) + β·mean|g(x) − x|, where R reverses
+    the gradient and multiplies it by λ; (b) f alone learns on ℓ(f(g(x)), task). What does not learn is in evaluation
+    mode. ℓ is the binary cross-entropy, summed over features. New networks come out; both arguments are left untouched.
+
+    Args:
+        model: f, with one output, for `task`.
+        adversary: a, trained beforehand, with one output for each of `features`.
+        request: attributes as labels; its forget set is the images that have the features.
+        task, features: names of attributes.
+        game: "frozen" as released: a never learns, so g learns to fool that one network. "alternating" adds (c): a
+            alone learns on ℓ(a(g(x)), features) over all images.
+        images: what f and g learn on: the forget set as released, so that the feature is always there, or "all".
+        reversal, closeness: λ and β; for several features the paper takes 10 and 1, with `lr` 1e-4.
+        remover: g at the start; by default a new one of the paper's width.
+        epochs, lr, batch_size, weight_decay: of Adam, for each network; precision, seed, on_step as for `fit`.
+
+    Raises:
+        InputError: unknown attributes, an adversary with another number of outputs, images that g cannot halve.
+        DivergedError: a loss that is not finite.
+
+    Source: Xu et al., *Don't Forget Too Much*, 2024 (xu2024feature), the settings with annotation; defaults for one.
+
+    >>> removal = remove_features(model, adversary, task.request, task="Bald", features=("Mouth_Slightly_Open",))
+    >>> logits = predict(removal.model, only(task.test, "Bald"))
+    """
+    features = _checked(request, task, features, adversary, game, images)
+    everything = _together(request)
+    data = request.forget if images == "forget" else everything
+    f, a = copy.deepcopy(model), copy.deepcopy(adversary)
+    g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copy.deepcopy(remover)
+    g = g.to(device_of(f)).train(f.training)
+
+    def hide(g: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        left = g(x)
+        seen = loss_of(a(reverse_gradient(left, reversal)), y[:, 1:])
+        return loss_of(f(left), y[:, :1]) + seen + closeness * (left - x).abs().mean()
+
+    def learn(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            left = g(x)
+        return loss_of(net(left), y)
+
+    turns = [(g, only(data, task, *features), hide), (f, only(data, task), learn)]
+    if game == "alternating":
+        turns.append((a, only(everything, *features), learn))
+    own = [torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay, fused=True) for net, _, _ in turns]
+    options = {"epochs": 1, "lr": lr, "batch_size": batch_size, "precision": precision, "progress": False}
+    steps, losses = _Steps(on_step), []
+    for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **{} if progress else {"disable": True}):
+        each = []
+        for turn, (net, part, objective) in enumerate(turns):
+            with _resting(*(other for other in (f, g, a) if other is not net)):
+                options["seed"] = (seed * epochs + epoch) * len(turns) + turn
+                done = fit(net, part, objective=objective, optimiser=own[turn], on_step=steps.call, **options)
+            each.append(done.losses[0])
+            if steps.stopped:
+                return Removal(f, g, a, tuple(losses))
+        losses.append((each[0], each[1]))
+    return Removal(f, g, a, tuple(losses))
+
+
+def _checked(request: Request, task: str, features, adversary: nn.Module, game: str, images: str) -> tuple[str, ...]:
+    """The features as a tuple; everything that can be seen before the first step, each as one sentence."""
+    features = (features,) if isinstance(features, str) else tuple(features)
+    only(request.forget, task, *features)
+    if not features or task in features:
+        raise InputError(f"the features are {features} and the task is {task!r}: expected others than the task, ≥ 1.")
+    if game not in ("frozen", "alternating") or images not in ("forget", "all"):
+        raise InputError(f"game {game!r}, images {images!r}: expected 'frozen' or 'alternating', 'forget' or 'all'.")
+    found = predict(adversary, request.forget.subset(torch.tensor([0]))).shape[1]
+    if found != len(features):
+        raise InputError(f"the adversary has {found} outputs for {len(features)} features: expected one for each.")
+    return features
+
+
+def _together(request: Request) -> ImageSet:
+    """Retain and forget set as one, without what a model need not know."""
+    parts = request.retain, request.forget
+    both = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels")}
+    return replace(request.retain, **both, identities=None, names=None, digests=None)
+
+
+@contextmanager
+def _resting(*networks: nn.Module) -> Iterator[None]:
+    """In evaluation mode and without gradients of their own; afterwards as before."""
+    modes = [(network, network.training) for network in networks]
+    learning = [p for network in networks for p in network.parameters() if p.requires_grad]
+    try:
+        for network in networks:
+            network.eval().requires_grad_(False)
+        yield
+    finally:
+        for network, mode in modes:
+            network.train(mode)
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+class _Steps:
+    """Passes steps on, counted through, and remembers whether to stop."""
+
+    def __init__(self, on_step):
+        self.on_step, self.count, self.stopped = on_step, 0, False
+        self.call = None if on_step is None else self._call
+
+    def _call(self, step: int, loss: float) -> bool:
+        self.count += 1
+        self.stopped = bool(self.on_step(self.count, loss))
+        return self.stopped
