@@ -140,7 +140,7 @@ def identify(
     options = {"optimiser": "adam", "weight_decay": 0.0, "schedule": schedule, "precision": precision}
     options |= {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed}
     fit(identified, data, objective=objective, on_step=on_step, progress=progress, **options)
-    after = _groups(identified, data, layer, k, seed, 256)
+    after = _groups(identified, data, layer, objective.k, seed, 256)
     labels = after.labels if objective.labels is None else objective.labels.cpu()
     return identified, Groups(labels, after.eigenvalues, after.similarity)
 
