@@ -58,7 +58,7 @@ def fit(
         epochs: passes over the data; 0 trains nothing.
         lr: learning rate, the peak one for "onecycle".
         optimiser: "sgd" with `momentum` and `nesterov`, or "adam"; both with `weight_decay` added to the gradient. Or
-            an optimiser of one's own, whose state and rate then go on from call to call: with a constant schedule.
+            an optimiser of one's own, whose state goes on from call to call: its rate counts, and `lr` does not.
         schedule: "constant", "cosine" (to 0), "onecycle", or the epochs at which the rate is divided by ten.
         objective: (model, images, labels) → the loss to minimise; by default `loss_of(model(images), labels)`.
         precision: "bf16" computes the objective under autocast; weights and their updates stay float32.

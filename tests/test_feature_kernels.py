@@ -1,5 +1,7 @@
 """The kernels of feature unlearning against their plain definitions."""
 
+import weakref
+
 import numpy as np
 import oracles_features as oracles
 import pytest
@@ -46,6 +48,21 @@ def test_similarity_at_once_is_the_same_oracle(maps):
 def test_similarity_does_not_depend_on_the_batches(maps):
     whole, single = channel_similarity([maps.double()]), channel_similarity(maps.double().split(1))
     torch.testing.assert_close(whole, single)
+
+
+def test_similarity_keeps_no_batch_so_memory_does_not_grow_with_the_images(generator):
+    alive, most = weakref.WeakSet(), []
+
+    def batches():
+        for _ in range(20):
+            maps = torch.rand(4, 5, 3, 3, generator=generator)
+            alive.add(maps)
+            most.append(len(alive))
+            yield maps
+
+    channel_similarity(batches())
+    assert len(most) == 20
+    assert max(most) <= 2
 
 
 def test_similarity_is_symmetric_within_bounds_and_2_on_the_diagonal(generator):
