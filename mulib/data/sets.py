@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mulib.errors import InputError
+
+DECADES = range(10, 100, 10)  # of age: ten classes, as many as Forget with Precision's released code has for AgeDB
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,22 @@ class Task:
     def sets(self) -> dict[str, ImageSet]:
         """The four sets that models are judged on, by name."""
         return {"retain": self.retain, "forget": self.forget, "test": self.test, "unseen": self.unseen}
+
+    def binned(self, edges: Sequence[float]) -> Task:
+        """The same task with its float values, such as ages, as classes: class k holds edges[k−1] ≤ value < edges[k].
+
+        Args:
+            edges: ascending; values below the first are class 0, those from the last on are class len(edges).
+        """
+        bounds = torch.tensor(list(edges), dtype=torch.float64)
+        ends = [f"{edge:g}" for edge in edges]
+        classes = (f"< {ends[0]}", *(f"{a}-{b}" for a, b in pairwise(ends)), f"≥ {ends[-1]}")
+
+        def classed(data: ImageSet) -> ImageSet:
+            labels = torch.bucketize(data.labels.double(), bounds.to(data.labels.device), right=True)
+            return replace(data, labels=labels, classes=classes)
+
+        return replace(self, **{name: classed(getattr(self, name)) for name in ("train", "val", "test", "unseen")})
 
     def deduplicated(self) -> Task:
         """The same task without copies: of images that are equal or near copies, one remains, across all sets.
