@@ -97,3 +97,24 @@ def bound(fp, n, fn, p, delta, confidence):
         np.log(above) - np.log(below) for above, below in ((1 - delta - fpr, fnr), (1 - delta - fnr, fpr)) if above > 0
     ]
     return max([0.0, *found])
+
+
+def most_similar(a, b, quantile):
+    """Which entries differ less than the quantile of all differences, one weight at a time: a, b float32 (N,)."""
+    differences = [abs(x - y) for x, y in zip(a, b, strict=True)]
+    threshold = np.quantile(np.array(differences), quantile)
+    return np.array([difference < threshold for difference in differences])
+
+
+def redraw(weight, mask, fresh):
+    """`weight` with the masked entries taken from `fresh`, one weight at a time: all (N,)."""
+    return np.array([new if reset else old for old, reset, new in zip(weight, mask, fresh, strict=True)])
+
+
+def mostly_higher(a, b, share):
+    """Which maps of `a` exceed those of `b` at `share` of the positions or more, position by position: (C, H, W)."""
+    chosen = []
+    for one, two in zip(a, b, strict=True):
+        higher = sum(1 for x, y in zip(one.ravel(), two.ravel(), strict=True) if x > y)
+        chosen.append(higher / one.size >= share)
+    return np.array(chosen)
