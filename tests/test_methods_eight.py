@@ -125,10 +125,8 @@ def test_poison_full_is_training_on_everything_with_a_cosine(model, request_):
 
 def test_hybrid_without_its_poison_is_finetuning(model, request_):
     options = {"epochs": 1, **QUICK}
-    mixed, tuned = (
-        unlearn.hybrid(model, request_, poison_epochs=0, **options),
-        unlearn.finetune(model, request_, **options),
-    )
+    mixed = unlearn.hybrid(model, request_, poison_epochs=0, **options)
+    tuned = unlearn.finetune(model, request_, **options)
     assert not changed(state(mixed), state(tuned))
 
 
@@ -252,7 +250,7 @@ def test_the_released_divisor_selects_other_kernels(bright_forget, model, reques
         torch.cat([*unlearn.active_kernels(model, request_, divisor=divisor).values()])
         for divisor in ("sample", "retain set")
     )
-    assert not torch.equal(right, wrong)
+    assert (right & wrong).sum() < min(right.sum(), wrong.sum())  # neither choice holds the other
 
 
 def test_reset_are_the_chosen_kernels_and_the_last_layer(bright_forget):

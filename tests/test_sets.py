@@ -44,6 +44,19 @@ def test_task_splits_train_into_forget_and_retain():
     assert task.retain.identities.tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
 
 
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (torch.tensor([1, 2, 1]), "names an example twice"),
+        (torch.tensor([0.0, 1.0]), "expected int64 positions"),
+        (torch.arange(10) < 3, "expected int64 positions"),
+    ],
+)
+def test_malformed_forget_sets(index, message):
+    with pytest.raises(InputError, match=message):
+        Task("t", make(10), index, make(2), make(2), make(2))
+
+
 def test_request_holds_no_test_set():
     names = {field.name for field in dataclasses.fields(Request)}
     assert names == {"retain", "forget", "val"}

@@ -16,7 +16,7 @@ from mulib.unlearn.phases import Phases, generator_for, seed_for
 from mulib.unlearn.registry import method
 
 Draw = Literal["uniform", "wrong"]
-# The paper does not print the width of its noise; ten years is about the age groups of its face sets.
+# Our choice: the released code does not poison ages; ten years is one of the groups that it sorts them into.
 NOISE = 10.0
 
 
