@@ -72,7 +72,7 @@ def fit(
     """
     _check(model, data, epochs, lr, batch_size)
     data, was_training = data.to(device_of(model)), model.training
-    per_epoch = math.ceil(len(data) / batch_size)
+    per_epoch = data.steps(batch_size)
     parameters = [p for p in model.parameters() if p.requires_grad]
     if optimiser == "sgd":
         options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}

@@ -100,3 +100,14 @@ def test_mislabelled_digits_carry_only_wrong_labels():
 def test_digits_refuse_an_empty_forget_set():
     with pytest.raises(InputError, match="expected 1"):
         data.digits(forget=0)
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "expected"), [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1])]
+)
+def test_no_image_is_left_alone_in_a_shuffled_batch(n, size, expected):
+    data = ImageSet(torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1), torch.arange(n))
+    batches = list(data.batches(size, torch.Generator().manual_seed(0)))
+    assert [len(y) for _, y in batches] == expected
+    assert data.steps(size) == len(expected)
+    assert torch.cat([y for _, y in batches]).sort().values.tolist() == list(range(n))

@@ -108,15 +108,24 @@ class ImageSet:
         """Images as normalised float32, (n, channels, height, width), on the device of the set."""
         return self._normalised(self.images[index])
 
+    def steps(self, batch_size: int) -> int:
+        """How many shuffled batches there are."""
+        full, rest = divmod(len(self), batch_size)
+        return full + (rest > (1 if full and batch_size > 1 else 0))
+
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) batches: shuffled by a CPU `generator` and augmented, or in order; the last may be small."""
+        """(images, labels) batches: shuffled by a CPU `generator` and augmented, or in order; the last may be small.
+
+        Shuffled batches are for training, where batch normalisation cannot do with a single image: one that would be
+        left over joins the batch before.
+        """
         if generator is None:
             for start in range(0, len(self), batch_size):
                 part = slice(start, start + batch_size)
                 yield self.pixels(part), self.labels[part]
             return
         order = torch.randperm(len(self), generator=generator).to(self.images.device)
-        for index in order.split(batch_size):
+        for index in order.tensor_split(list(range(0, len(self), batch_size))[1 : self.steps(batch_size)]):
             images = self.images.index_select(0, index)
             if self.augment is not None:
                 images = self.augment(images, generator)
