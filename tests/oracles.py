@@ -136,8 +136,8 @@ def js(p, q):
 
 def probabilities(logits):
     """softmax of one row."""
-    e = np.exp(np.asarray(logits, dtype=np.float64) - np.max(logits))
-    return e / e.sum()
+    z = np.asarray(logits, dtype=np.float64)
+    return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
 
 
 def share(correct, counted, confidence):

@@ -115,7 +115,7 @@ def test_the_released_zrf_hides_what_the_formula_shows():
     m = (p + q) / 2
     released = 1 - ((m * (m / p).log()).mean() + (m * (m / q).log()).mean()) / 2
     assert audit.zrf(student, incompetent).point < 0.83
-    assert released > 0.98
+    assert released > 0.97
 
 
 @pytest.mark.parametrize(

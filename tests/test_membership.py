@@ -1,5 +1,7 @@
 """The logistic-regression attack against scikit-learn, the scores made of it, and the paper's own arithmetic."""
 
+import sys
+
 import numpy as np
 import oracles
 import pytest
@@ -21,12 +23,11 @@ SHAPES = {
     "after gradient ascent": lambda rng, f, u: (rng.gamma(2, 50, f), rng.gamma(0.6, 20, u)),
     "heavy tails": lambda rng, f, u: (rng.pareto(1, f), 2 * rng.pareto(1, u)),
     "few values": lambda rng, f, u: (rng.integers(0, 5, f) * 1.0, rng.integers(1, 6, u) * 1.0),
-    "far from zero": lambda rng, f, u: (1e6 + rng.normal(size=f), 1e6 + rng.normal(1, 1, u)),
     "apart": lambda rng, f, u: (rng.uniform(0, 1, f), rng.uniform(9, 10, u)),
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from(sorted(SHAPES)),
     st.integers(15, 150),
@@ -51,9 +52,11 @@ def test_default_scikit_learn_stops_early_and_seldom_differs(shape):
     assert differing.sum() <= 1
 
 
-def test_models_at_once_equal_one_by_one():
+def test_models_at_once_equal_one_by_one(monkeypatch):
+    module = sys.modules[audit.Membership.__module__]  # `audit.membership` is the function
+    monkeypatch.setattr(module, "BLOCK", 5000)  # three models at a time
     rng = np.random.default_rng(1)
-    members, nonmembers = rng.gamma(0.5, 1, (70, 120)), rng.gamma(0.7, 1, (70, 90))
+    members, nonmembers = rng.gamma(0.5, 1, (8, 120)), rng.gamma(0.7, 1, (8, 90))
     together = audit.memberships(members, nonmembers, seed=3)
     assert together == [audit.membership(f, u, seed=3) for f, u in zip(members, nonmembers, strict=True)]
 
@@ -66,6 +69,13 @@ def test_counts_of_the_published_sizes():
     # The notebooks print 0.7136212624584718: so many right answers of 10 splits that test 301 of 3,004 examples.
     assert float(0.7136212624584718 * 3010) == pytest.approx(2148, abs=1e-9)
     assert sizes[1].point * 3010 == pytest.approx(round(sizes[1].point * 3010), abs=1e-9)
+
+
+def test_losses_far_from_zero_are_as_good_as_others():
+    """The intercept is free, so a shift changes nothing; scikit-learn's own solvers fail on these."""
+    members, nonmembers = np.random.default_rng(7).integers(0, 2**20, (2, 80)) / 2**16 * [[1.0], [1.2]]
+    near, far = (audit.membership(members + shift, nonmembers + shift) for shift in (0, 2**20))
+    assert far.splits == near.splits
 
 
 def test_constant_losses_are_a_coin_toss():
