@@ -74,8 +74,8 @@ def membership(
     As many members as non-members are drawn; then, `repeats` times, a stratified share `test_size` is held out, a
     logistic regression (L2 penalty, C = 1, intercept free) is fitted to the others' losses, and is scored on it.
     It is the benchmark's recipe, with two differences. The fit is the exact minimum, where scikit-learn's default
-    stops early: on losses of ordinary shape about one split in 300 then differs, on heavy tails one in ten, and one
-    in three where the losses are float32. And there is `balanced`.
+    stops early: on losses of ordinary shape about one split in 300 then differs, on very heavy tails one in ten,
+    and one in three if those losses are float32. And there is `balanced`.
 
     The attack is weak: one threshold for all examples, whatever their difficulty.
 
