@@ -71,6 +71,11 @@ def test_an_absence_is_the_negative_logit_of_the_images_without():
     torch.testing.assert_close(found.values[LAYERS[0]][0], -slow, atol=1e-6, rtol=1e-5)
 
 
+def test_one_name_need_not_be_a_list():
+    found = explain.channel_importance(build(), images(), "beard", "layer4.1.conv2", absent="beard")
+    assert (found.targets, list(found.rows)) == (("beard",), ["layer4.1.conv2"])
+
+
 def test_rows_are_in_the_order_of_the_images():
     shown = images()
     found = explain.channel_importance(build(), shown, NAMES, LAYERS, batch_size=5)

@@ -13,6 +13,15 @@ from mulib.errors import InputError
 Target = str | int
 
 
+def listed(given: Target | Sequence[Target]) -> tuple[Target, ...]:
+    """One name or several, as several.
+
+    >>> listed("Eyeglasses")
+    ('Eyeglasses',)
+    """
+    return (given,) if isinstance(given, str | int) else tuple(given)
+
+
 def position(images: ImageSet, target: Target) -> int:
     """Where a target, by name or position, stands among the outputs.
 
@@ -39,12 +48,12 @@ def presence(images: ImageSet, targets: Sequence[Target], absent: Sequence[Targe
         InputError: no target, an unknown one, one without images, or the absence of a class.
     """
     labels, outputs = images.labels.cpu(), [position(images, target) for target in targets]
-    gone = {position(images, target) for target in absent}
+    gone = {position(images, target) for target in listed(absent)}
     several = labels.is_floating_point() and labels.ndim == 2
     if not outputs or len(set(outputs)) < len(outputs) or (labels.is_floating_point() and not several):
         raise InputError(f"the targets are {list(targets)}: expected different classes or attributes, at least one.")
     if gone and (not several or not gone <= set(outputs)):
-        raise InputError(f"absent is {list(absent)}: expected some of the targets, attributes (N, A) not classes.")
+        raise InputError(f"absent is {absent!r}: expected some of the targets, attributes (N, A) not classes.")
     has = labels[:, outputs] > 0.5 if several else labels[:, None] == torch.tensor(outputs)
     flipped = torch.tensor([output in gone for output in outputs])
     has = has ^ flipped

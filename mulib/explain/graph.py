@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
-from mulib.data.targets import Target, names, position
+from mulib.data.targets import Target, listed, names, position
 from mulib.errors import InputError
 from mulib.explain.flow import Flow
 from mulib.explain.importance import channel_importance
@@ -89,7 +89,7 @@ class EssentialGraph:
         if not 0 < proportion <= self.proportion:
             built = f"the graph was built with {self.proportion}"
             raise InputError(f"proportion is {proportion}: {built}, expected above 0 and not more; or build it anew.")
-        forget = self.forget if forget is None else (forget,) if isinstance(forget, str) else tuple(forget)
+        forget = self.forget if forget is None else listed(forget)
         _check_forget(forget, self.targets)
         other = replace(
             self,
@@ -112,8 +112,8 @@ def essential_graph(
     forget: Target | Sequence[Target],
     *,
     targets: Sequence[Target] | None = None,
-    absent: Sequence[Target] = (),
-    layers: int | Sequence[str] = 5,
+    absent: Target | Sequence[Target] = (),
+    layers: int | str | Sequence[str] = 5,
     proportion: float = 0.1,
     balanced: bool = True,
     batch_size: int = 64,
@@ -149,9 +149,8 @@ def essential_graph(
         raise InputError(f"proportion is {proportion}: expected a share above 0 and up to 1, such as 0.1.")
     wiring = Wiring(model)
     chosen = _chosen(wiring, layers)
-    forget = (forget,) if isinstance(forget, str | int) else tuple(forget)
-    forget = names(images, [position(images, target) for target in forget])
-    targets = tuple(range(images.outputs)) if targets is None else targets
+    targets = range(images.outputs) if targets is None else listed(targets)
+    forget = names(images, [position(images, target) for target in listed(forget)])
     _check_forget(forget, names(images, [position(images, target) for target in targets]))
     flow = Flow(wiring, chosen)
     options = {"absent": absent, "batch_size": batch_size, "forward": flow.forward}
@@ -163,13 +162,13 @@ def essential_graph(
     return EssentialGraph(*about, values, edges)
 
 
-def _chosen(wiring: Wiring, layers: int | Sequence[str]) -> tuple[str, ...]:
+def _chosen(wiring: Wiring, layers: int | str | Sequence[str]) -> tuple[str, ...]:
     """Adjacent convolutions, in the order they run."""
     if isinstance(layers, int):
         if not 0 < layers <= len(wiring.layers):
             raise InputError(f"layers is {layers}: expected 1 … {len(wiring.layers)}, the model's convolutions.")
         layers = wiring.layers[-layers:]
-    layers = (layers,) if isinstance(layers, str) else tuple(layers)
+    layers = listed(layers)
     wiring.check_adjacent(layers)
     return tuple(layer for layer in wiring.layers if layer in layers)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
-from mulib.data.targets import Target, names, position, presence
+from mulib.data.targets import Target, listed, names, position, presence
 from mulib.errors import InputError
 from mulib.models import device_of
 
@@ -56,10 +56,10 @@ class Importance:
 def channel_importance(
     model: nn.Module,
     images: ImageSet,
-    targets: Sequence[Target],
-    layers: Sequence[str],
+    targets: Target | Sequence[Target],
+    layers: str | Sequence[str],
     *,
-    absent: Sequence[Target] = (),
+    absent: Target | Sequence[Target] = (),
     batch_size: int = 64,
     forward: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Importance:
@@ -85,6 +85,7 @@ def channel_importance(
     >>> channel_importance(model, task.val, ["Eyeglasses"], ["layer4.1.conv1"]).values["layer4.1.conv1"].shape
     torch.Size([1, 128])
     """
+    targets, layers = listed(targets), listed(layers)
     outputs = tuple(position(images, target) for target in targets)
     has, signs = presence(images, targets, absent)
     device, used = device_of(model), has.any(1).nonzero()[:, 0]

@@ -55,10 +55,14 @@ def essential_graph(graph: EssentialGraph, axis: Axes | None = None, *, edges: i
         colours = [COLOURS[GOES if lost else STAYS] for lost in goes]
         widths = 0.2 + 2.2 * weight.numpy() / max(float(weight.max()), 1e-30) if len(weight) else []
         axis.add_collection(LineCollection(curves, linewidths=widths, colors=colours, alpha=0.3, zorder=1))
+    rows = max(len(side) for layer in graph.layers for side in _sides(graph, layer))
+    size = min(20.0, max(4.0, (100 / rows) ** 2))  # square points: dots of neighbouring channels stay apart
     for column, layer in enumerate(graph.layers):
         pruned, spared = _sides(graph, layer)
-        axis.scatter([column] * len(pruned), heights[layer][pruned], 20, COLOURS[GOES], zorder=3)
-        axis.scatter([column] * len(spared), heights[layer][spared], 14, "white", edgecolors=COLOURS[STAYS], zorder=2)
+        axis.scatter([column] * len(pruned), heights[layer][pruned], size, COLOURS[GOES], zorder=3)
+        axis.scatter(
+            [column] * len(spared), heights[layer][spared], 0.7 * size, "white", edgecolors=COLOURS[STAYS], zorder=2
+        )
     _letter(axis, graph, heights)
     return axis
 
@@ -144,7 +148,9 @@ def _letter(axis: Axes, graph: EssentialGraph, heights: dict[str, Tensor]) -> No
         text = f"{len(pruned)} of {len(pruned) + len(spared)}"
         label(axis, column, above, text, GOES, ha="center", va="bottom", fontsize=9, fontweight="normal")
     corner = {"transform": axis.transAxes, "ha": "left", "fontsize": 9}
-    label(axis, 0.0, 1.0, f"pruned: essential for {_list(graph.forget, 'and')}", GOES, va="top", **corner)
+    label(
+        axis, 0.0, 1.0, f"pruned, of the channels important for {_list(graph.forget, 'and')}", GOES, va="top", **corner
+    )
     if bool((stacked < 0).any()):
         label(axis, 0.0, 0.0, "spared: other targets need them too", STAYS, va="bottom", **corner)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from mulib.data.targets import listed
 from mulib.errors import InputError
 from mulib.wiring import Wiring, switch_off
 
@@ -53,7 +54,7 @@ def prune_targets(
     for layer, values in graph.values.items():
         if layer not in wiring.nodes or model.get_submodule(layer).out_channels != values.shape[1]:
             raise InputError(f"the model has no {layer} of {values.shape[1]} channels: pass the model of the graph.")
-    layers = graph.layers if layers is None else (layers,) if isinstance(layers, str) else layers
+    layers = graph.layers if layers is None else listed(layers)
     if unknown := [layer for layer in layers if layer not in graph.layers]:
         raise InputError(f"{unknown[0]} is not in the graph: expected some of {', '.join(graph.layers)}.")
     channels = _channels(graph, choose, seed)
