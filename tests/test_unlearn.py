@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,23 @@ def test_steps_are_reported(method, model, task):
     run(method, model, task.request, on_step=lambda step, loss: seen.append(step))
     assert seen == sorted(seen)
     assert seen
+
+
+def test_attributes_are_unlearned_or_refused(method, model, task):
+    """Labels (N, A): every method works with them, or says that it does not."""
+    request = task.request
+    labelled = {
+        part: replace(data, labels=torch.nn.functional.one_hot(data.labels, 3).float())
+        for part, data in vars(request).items()
+    }
+    before = state(model)
+    try:
+        unlearned = run(method, model, replace(request, **labelled))
+    except InputError as error:
+        assert "attributes" in str(error)
+    else:
+        assert not same(before, state(unlearned))
+    assert same(before, state(model))
 
 
 def test_retrain_never_sees_the_forget_set(model, task):
