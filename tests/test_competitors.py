@@ -202,7 +202,7 @@ def test_the_noise_goes_away_from_the_forget_logits(model, request_):
 
     moved = _far_from(distance, noise, 5, 0.01)
     assert distance(moved) > distance(noise)
-    assert 0 < (moved - noise).abs().max() <= 0.0501
+    assert 0 < (moved - noise).abs().max() <= 0.06
     assert all(p.grad is None for p in model.parameters())
 
 
