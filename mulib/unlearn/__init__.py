@@ -1,9 +1,12 @@
 """Unlearning methods, one family per file, and their registry."""
 
-# The order of import is the order of registration, and so of every table.
+# The order of import is the order of registration, and so of every table: the papers'.
 # isort: off
 from mulib.unlearn.registry import Method, get, method, methods
 from mulib.unlearn.training import finetune, retrain
+from mulib.unlearn.poisoning import hybrid, poison, poison_full, poisoned
+from mulib.unlearn.pruning import pruning_complex, pruning_last, reset_most_similar, selective_pruning
+from mulib.unlearn.activation import activation_reset, active_kernels, mean_maps
 from mulib.unlearn.layers import cf_k, eu_k
 from mulib.unlearn.gradient import advanced_negative_gradient, negative_gradient
 from mulib.unlearn.unsir import unsir
@@ -14,6 +17,8 @@ from mulib.unlearn.selection import validation_score
 
 __all__ = [
     "Method",
+    "activation_reset",
+    "active_kernels",
     "advanced_negative_gradient",
     "bad_teaching",
     "cf_k",
@@ -21,11 +26,20 @@ __all__ = [
     "finetune",
     "get",
     "gli",
+    "hybrid",
+    "mean_maps",
     "method",
     "methods",
     "negative_gradient",
+    "poison",
+    "poison_full",
+    "poisoned",
+    "pruning_complex",
+    "pruning_last",
+    "reset_most_similar",
     "retrain",
     "scrub",
+    "selective_pruning",
     "unsir",
     "validation_score",
 ]

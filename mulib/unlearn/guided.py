@@ -81,7 +81,7 @@ def gli(
     _check(steps, size, every, patience, frozen_after)
     phases = Phases(batch_size, momentum, weight_decay, precision=precision, progress=progress)
     pairs = Pairs(request, model, over="retain", seed=seed)
-    batches, counter = math.ceil(len(request.retain) / batch_size), itertools.count()
+    batches, counter = request.retain.steps(batch_size), itertools.count()
     black, white = black_and_white(request.retain, device_of(model))
     unlearned = copy.deepcopy(model)
 

@@ -1,15 +1,17 @@
-"""What methods of several phases share: training with one set of options, and seeds of their own."""
+"""What methods of several phases share: training with one set of options, seeds of their own, and resetting weights."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
+from mulib.errors import InputError
+from mulib.kernels.reset import redraw
 from mulib.train import Objective, Precision, Schedule, fit
 
 
@@ -72,3 +74,29 @@ def seed_for(seed: int, purpose: str) -> int:
 def generator_for(seed: int, purpose: str) -> torch.Generator:
     """A CPU generator with the seed of that purpose."""
     return torch.Generator().manual_seed(seed_for(seed, purpose))
+
+
+def last_weight(model: nn.Module) -> str:
+    """The name of the last linear layer's weight among the model's parameters.
+
+    Raises:
+        InputError: there is no linear layer.
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise InputError("the model has no linear layer: expected one at its end; choose a method that needs none.")
+    return next(name for name, weight in model.named_parameters() if weight is linear[-1].weight)
+
+
+@torch.no_grad()
+def reset_weights(model: nn.Module, masks: Mapping[str, Tensor], seed: int) -> None:
+    """Draw the masked entries of the named parameters anew, in place (see `mulib.kernels.reset.redraw`).
+
+    Parameters that do not require a gradient stay as they are: no training could repair them.
+    """
+    generator = generator_for(seed, "weights")
+    for name, mask in masks.items():
+        weight = model.get_parameter(name)
+        fresh = redraw(weight, mask, generator)
+        if weight.requires_grad:
+            weight.copy_(fresh)
