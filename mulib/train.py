@@ -190,7 +190,8 @@ def predict(model, data, batch_size=512, precision="float32"):
     model.eval()
     try:
         with autocast(data.images.device, precision):
-            return torch.cat([model(x).float() for x, _ in data.batches(batch_size)]).cpu()
+            batches = (x.contiguous(memory_format=torch.channels_last) for x, _ in data.batches(batch_size))
+            return torch.cat([model(x).float() for x in batches]).cpu()  # convolutions are a third faster that way
     finally:
         model.train(was_training)
 

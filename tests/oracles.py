@@ -99,6 +99,36 @@ def bound(fp, n, fn, p, delta, confidence):
     return max([0.0, *found])
 
 
+def guided_loss_increasing(model, pairs, *, steps, size, weights, lr, normalise=lambda pixels: pixels, after=None):
+    """GLI as its released notebook runs it, in place, for classes: (x, y, x') batches of pixels in 0 … 1.
+
+    Everything in plain sight: each step of the perturbation passes the forget batch through the model again, computes
+    all parameters' gradients and throws them away. `after` is called after each batch. The perturbed images come back.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    optimiser, shown = torch.optim.SGD(model.parameters(), lr=lr), []
+    for (x, y, x_forget), weight in zip(pairs, weights, strict=True):
+        noise = torch.zeros_like(x)
+        for _ in range(steps):
+            images = (x + noise).clamp(0, 1).requires_grad_()
+            logits, goal = model(normalise(images)), model(normalise(x_forget)).detach()
+            optimiser.zero_grad()
+            (-weight * F.cross_entropy(logits, y) + F.mse_loss(logits, goal)).backward()
+            # The gradient of the clamp: 1 within the range and at its ends, 0 outside (PyTorch up to 1.13).
+            inside = (x + noise >= 0) & (x + noise <= 1)
+            noise = noise + size * (images.grad * inside).sign()
+        images = (x + noise).clamp(0, 1)
+        optimiser.zero_grad()
+        F.cross_entropy(model(normalise(images)), y).backward()
+        optimiser.step()
+        shown.append(images)
+        if after is not None:
+            after(model)
+    return shown
+
+
 def most_similar(a, b, quantile):
     """Which entries differ less than the quantile of all differences, one weight at a time: a, b float32 (N,)."""
     differences = [abs(x - y) for x, y in zip(a, b, strict=True)]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.reset import redraw
-from mulib.train import Precision, Schedule, fit
+from mulib.train import Objective, Precision, Schedule, fit
 
 
 @dataclass
@@ -37,7 +37,15 @@ class Phases:
     stopped: bool = field(default=False, init=False)
 
     def train(
-        self, model: nn.Module, data: ImageSet, *, epochs: int, lr: float, seed: int, schedule: Schedule = "constant"
+        self,
+        model: nn.Module,
+        data: ImageSet,
+        *,
+        epochs: int,
+        lr: float,
+        seed: int,
+        schedule: Schedule = "constant",
+        objective: Objective | None = None,
     ) -> nn.Module:
         """Train `model` in place, and return it."""
         if self.stopped:
@@ -45,7 +53,8 @@ class Phases:
         options = {name: getattr(self, name) for name in ("batch_size", "momentum", "weight_decay", "nesterov")}
         options |= {"precision": self.precision, "progress": self.progress, "schedule": schedule}
         report = None if self.on_step is None else self._report
-        self.steps += fit(model, data, epochs=epochs, lr=lr, seed=seed, on_step=report, **options).steps
+        done = fit(model, data, epochs=epochs, lr=lr, seed=seed, objective=objective, on_step=report, **options)
+        self.steps += done.steps
         return model
 
     def _report(self, step: int, loss: float) -> bool:
