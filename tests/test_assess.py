@@ -49,6 +49,7 @@ def plan(**changes):
         methods={"finetune": {"epochs": 1, "lr": 0.01, "batch_size": 16}},
         originals=2,
         models=2,
+        own=False,
     )
     return dataclasses.replace(start, **changes)
 
@@ -119,6 +120,25 @@ def test_rows(finished):
     assert finetune.epsilon[1].summary() == expected.summary()
     assert null.epsilon[0].n_models == 2  # the null row has as many models on each side as the others
     assert set(finetune.cells()) >= {"approach", "forget", "test", "ε̂", "cost"}
+
+
+def test_every_model_from_an_original_of_its_own(finished, tmp_path):
+    results = assess.run(plan(own=True), tmp_path / "own", workers=1, progress=False)
+    assert results.starts == (0, 1, "own")
+    assert len(list((results.folder / "models").glob("original-*"))) == 4
+    task, p = tiny(), results.plan
+    job = Job("finetune", 3, 0)  # the second of the two further originals
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    original = models.resnet18(3, seed=0, **p.network)
+    original.load_state_dict(results.weights(3))
+    options = p.methods["finetune"] | {"seed": p.seed_of(job), "progress": False}
+    unlearned = unlearn.finetune(original, task.request, **options)
+    torch.set_num_threads(threads)
+    assert torch.equal(results.logits("finetune", "forget", "own")[:, 1], train.predict(unlearned, task.forget))
+    assert results.published("own").unlearned("finetune").shape == (6, 2, 3)
+    assert results.rows[2].own.n_models == 2
+    assert finished.rows[2].own is None
 
 
 def test_what_is_there_is_not_trained_again(finished, monkeypatch):
@@ -202,7 +222,7 @@ def test_the_command_prints_a_table_and_epsilon_reads_the_folder(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     folder = str(tmp_path / "out")
-    sizes = ("--originals", "1", "--models", "2", "--method", "finetune")
+    sizes = ("--originals", "1", "--models", "4", "--method", "finetune")
     table = call("assess", "digits", "--tier", "smoke", *sizes, "--workers", "1", "--folder", folder)
     assert [line.split()[0] for line in table.splitlines()] == ["approach", "original", "null", "finetune"]
     rows = json.loads(call("epsilon", f"{folder}/original-0", "--all", "--json"))
@@ -220,6 +240,15 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert report["repeated"] == []
     assert report["files"] > 10
     assert report["different"] == []
+
+
+def test_the_estimate_of_what_is_left(tmp_path):
+    """Four retrained models at 8 s and two originals; the method has half the epochs, then its own measured time."""
+    bar = sys.modules["mulib.assess.run"]._Bar(plan(), tmp_path, workers=2, progress=False)
+    bar.finished(Job("retrained", None, 0), 8.0)
+    assert bar.estimate() == pytest.approx((3 * 8 + 2 * 8 + 4 * 4) / 2)
+    bar.finished(Job("finetune", 0, 0), 1.0)
+    assert bar.estimate() == pytest.approx((3 * 8 + 2 * 8 + 3 * 1) / 2)
 
 
 def test_binned_values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import statistics
@@ -173,7 +174,7 @@ class _Bar:
     """One bar over all models. What is left is estimated from what each kind has taken so far."""
 
     def __init__(self, plan: Plan, folder: Path, workers: int, progress: bool):
-        self.seconds, self.left, self.workers = defaultdict(list), Counter(), workers
+        self.seconds, self.left, self.plan, self.workers = defaultdict(list), Counter(), plan, workers
         jobs = [job for wave in plan.jobs() for job in wave]
         for job in jobs:
             if _file(folder, job).exists():
@@ -193,10 +194,20 @@ class _Bar:
         self.bar.update()
 
     def estimate(self) -> float:
-        """Seconds that are left; a kind that has not begun counts as the slowest that has."""
-        mean = {kind: statistics.fmean(values) for kind, values in self.seconds.items()}
-        slowest = max(mean.values())
-        return sum(n * mean.get(kind, slowest) for kind, n in self.left.items()) / self.workers
+        """Seconds that are left. A method that has not begun counts as those that have; before any has, its epochs
+        count as those of training."""
+        mean = {kind: statistics.fmean(values) for kind, values in self.seconds.items() if values}
+        begun = [mean[kind] for kind in self.plan.methods if kind in mean]
+        scratch = max(mean.get("original", 0.0), mean.get("retrained", 0.0))
+        guess = {kind: statistics.fmean(begun) if begun else scratch * self._share(kind) for kind in self.plan.methods}
+        guess |= {"original": scratch, "retrained": scratch} | mean
+        return sum(n * guess[kind] for kind, n in self.left.items()) / self.workers
+
+    def _share(self, method: str) -> float:
+        """The epochs of a method over those of training."""
+        parameters = inspect.signature(unlearn.get(method).run).parameters
+        epochs = self.plan.methods[method].get("epochs", parameters["epochs"].default if "epochs" in parameters else 1)
+        return epochs / self.plan.training["epochs"]
 
     def close(self) -> None:
         """Take the bar away."""
