@@ -242,6 +242,25 @@ def test_twenty_kills_change_nothing(tmp_path):
     assert report["different"] == []
 
 
+def test_orderings_that_hold_beyond_the_spread(tmp_path):
+    """Digits with wrong labels, three originals: what chapter 09 says of its table, on fewer models."""
+    few = assess.get("digits").only(["finetune", "selective_pruning", "pruning_complex"]).scaled(models=4)
+    results = assess.run(dataclasses.replace(few, own=False), tmp_path / "quick", progress=False)
+    rows = {row.approach: row for row in results.rows}
+    forget = {name: torch.tensor(row.forget) for name, row in rows.items()}
+    assert min(forget["original"]) > 0.7  # memorised: no retrained model answers with a wrong label
+    assert max(forget["null"]) < 0.05
+    for name in ("selective_pruning", "pruning_complex"):
+        gap = forget["finetune"].mean() - forget[name].mean()
+        assert gap > 2 * max(forget[name].std(), forget["finetune"].std())
+    nearest = min(set(forget) - {"original"}, key=lambda name: float((forget["original"] - forget[name]).mean()))
+    assert nearest == "finetune"
+    medians = {name: [each.median for each in row.epsilon] for name, row in rows.items() if row.epsilon}
+    assert max(medians["null"]) < min(min(v) for name, v in medians.items() if name != "null")
+    assert min(rows["pruning_complex"].test) > max(rows["selective_pruning"].test)
+    assert all(rows[name].cost < 0.2 for name in few.methods)
+
+
 def test_the_estimate_of_what_is_left(tmp_path):
     """Four retrained models at 8 s and two originals; the method has half the epochs, then its own measured time."""
     bar = sys.modules["mulib.assess.run"]._Bar(plan(), tmp_path, workers=2, progress=False)
