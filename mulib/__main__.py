@@ -135,7 +135,8 @@ def _epsilon_row(logits, approach, delta, models):
     most = min(unlearned.shape[1], retrained.shape[1])
     if models is not None and not 2 <= models <= most:
         raise InputError(f"--models is {models}: expected 2 to {most}, which is what {approach} has on each side.")
-    result = audit.epsilon(unlearned[:, :models], retrained[:, :models], logits.labels, delta=delta)
+    sides = unlearned[:, :models], retrained[:, :models]
+    result = audit.epsilon(*sides, logits.labels, delta=delta, statistic=logits.statistic)
     accuracy = {name: float(shares[:models].mean()) for name, shares in logits.accuracy(approach).items()}
     return {"approach": approach, **result.summary(), "accuracy": accuracy}
 
@@ -151,14 +152,15 @@ def _as_json(rows):
 
 
 def _as_table(rows):
-    """Aligned columns for reading: ε in nats, accuracies in percent."""
+    """Aligned columns for reading: ε in nats, accuracies in percent or errors in the unit of the values."""
     head = ["approach", "ε median", "lower", "worst decile", "ceiling", "∞", "undefined", "models"]
-    head += ["retain %", "forget %", "test %"]
+    values = rows[0]["statistic"] == "residual"  # an error as it is, a share in percent
+    head += [f"{name} {'error' if values else '%'}" for name in ("retain", "forget", "test")]
     body = [
         [row["approach"]]
         + [f"{row[name]:.2f}" for name in ("median", "lower_median", "worst_decile", "ceiling")]
         + [str(row[name]) for name in ("infinite", "undefined", "n_models")]
-        + [f"{100 * share:.2f}" for share in row["accuracy"].values()]
+        + [f"{(1 if values else 100) * score:.2f}" for score in row["accuracy"].values()]
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
@@ -168,6 +170,34 @@ def _as_table(rows):
     ]
     note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be."
     return "\n".join([*lines, note])
+
+
+@main.command()
+@click.argument("name")
+@click.option("--tier", type=click.Choice(["smoke", "quick", "paper"]), default="quick", show_default=True)
+@click.option("--folder", help="Where the models go, and are taken up again; by default in the cache.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--workers", type=click.IntRange(1), help="Models at a time; by default one per core, 4 on a GPU.")
+@click.option("--originals", type=int, help="How many original models; by default the plan's.")
+@click.option("--models", type=int, help="How many models of each kind; by default the plan's.")
+@click.option("--seed", type=int, help="Of the first model of each kind.")
+@click.option("--method", "methods", multiple=True, help="Only this one. Repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def assess(name, tier, folder, device, workers, originals, models, seed, methods, as_json):
+    """Train originals, retrained and unlearned models by the plan NAME, and print the table of approaches.
+
+    Stopped at any moment, the same command goes on where it was. Afterwards `mulib epsilon FOLDER/original-0 --all`
+    reads what it wrote.
+    """
+    from mulib import assess as room
+    from mulib.show import table
+
+    plan = room.get(name, tier).scaled(originals=originals, models=models, seed=seed)
+    plan = plan.only(methods) if methods else plan
+    results = room.run(plan, folder, device=device, workers=workers)
+    rows = results.rows
+    click.echo(_as_json([row.summary() for row in rows]) if as_json else table([row.cells() for row in rows]))
+    click.echo(f"The models and logits are in {results.folder}", err=True)
 
 
 @main.command()

@@ -10,11 +10,12 @@ class DivergedError(InputError):
 
     Attributes:
         step, epoch: where, counted from 1.
+        model: the model as it was put back, where the error was raised.
     """
 
     def __init__(self, message: str, step: int, epoch: int):
         super().__init__(message, step, epoch)  # all of them, so that it can be pickled
-        self.step, self.epoch = step, epoch
+        self.step, self.epoch, self.model = step, epoch, None
 
     def __str__(self) -> str:
         return self.args[0]

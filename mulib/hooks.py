@@ -1,15 +1,37 @@
-"""Looking inside a model: the outputs of named layers, while a block runs."""
+"""Looking at what a network computes inside, without changing it."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from torch import Tensor, nn
 
 from mulib.errors import InputError
+
+
+@contextmanager
+def watched(modules: Mapping[str, nn.Module], see: Callable[[str, Tensor], object]) -> Iterator[None]:
+    """Call ``see(name, output)`` whenever one of `modules` has computed; afterwards the hooks are gone, come what may.
+
+    What `see` returns is ignored, so a module's output stays as it is.
+
+    >>> layer, shapes = nn.Linear(3, 2), {}
+    >>> with watched({"fc": layer}, lambda name, output: shapes.update({name: tuple(output.shape)})):
+    ...     _ = layer(torch.zeros(5, 3))
+    >>> shapes
+    {'fc': (5, 2)}
+    """
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(partial(_call, see, name)))
+        yield
+
+
+def _call(see, name: str, module: nn.Module, inputs, output: Tensor) -> None:
+    see(name, output)
 
 
 @contextmanager
@@ -30,16 +52,9 @@ def outputs(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor
     """
     if isinstance(names, str):
         names = [names]
-    with ExitStack() as stack:
-        seen: dict[str, Tensor] = {}
-        for name in names:
-            handle = layer(model, name).register_forward_hook(partial(_keep, seen, name))
-            stack.callback(handle.remove)
+    seen: dict[str, Tensor] = {}
+    with watched({name: layer(model, name) for name in names}, seen.__setitem__):
         yield seen
-
-
-def _keep(seen: dict[str, Tensor], name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-    seen[name] = output
 
 
 def layer(model: nn.Module, name: str) -> nn.Module:

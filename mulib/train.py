@@ -73,7 +73,7 @@ def fit(
     """
     _check(model, data, epochs, lr, batch_size)
     data, was_training = data.to(device_of(model)), model.training
-    per_epoch = math.ceil(len(data) / batch_size)
+    per_epoch = data.steps(batch_size)
     parameters = [p for p in model.parameters() if p.requires_grad]
     if isinstance(optimiser, torch.optim.Optimizer):
         optimise = optimiser
@@ -113,7 +113,8 @@ def fit(
             bad = (~values.isfinite()).nonzero()
             if len(bad):
                 model.load_state_dict(good)
-                raise _diverged(float(values[bad[0]]), step - len(values) + int(bad[0]) + 1, epoch + 1, lr)
+                at = step - len(values) + int(bad[0]) + 1
+                raise _diverged(model, float(values[bad[0]]), at, epoch + 1, lr)
             losses.append(float((values * sizes).sum() / sizes.sum()))
             if stop:
                 break
@@ -129,10 +130,12 @@ def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return loss_of(model(x), y)
 
 
-def _diverged(loss: float, step: int, epoch: int, lr: float) -> DivergedError:
+def _diverged(model: nn.Module, loss: float, step: int, epoch: int, lr: float) -> DivergedError:
     left = f"after epoch {epoch - 1}" if epoch > 1 else "before training"
     where = f"the loss is {loss} at step {step}, in epoch {epoch}"
-    return DivergedError(f"{where}: lower the learning rate ({lr}); the model is as it was {left}.", step, epoch)
+    error = DivergedError(f"{where}: lower the learning rate ({lr}); the model is as it was {left}.", step, epoch)
+    error.model = model
+    return error
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -190,7 +193,8 @@ def predict(model, data, batch_size=512, precision="float32"):
     model.eval()
     try:
         with autocast(data.images.device, precision):
-            return torch.cat([model(x).float() for x, _ in data.batches(batch_size)]).cpu()
+            batches = (x.contiguous(memory_format=torch.channels_last) for x, _ in data.batches(batch_size))
+            return torch.cat([model(x).float() for x in batches]).cpu()  # convolutions are a third faster that way
     finally:
         model.train(was_training)
 

@@ -97,3 +97,121 @@ def bound(fp, n, fn, p, delta, confidence):
         np.log(above) - np.log(below) for above, below in ((1 - delta - fpr, fnr), (1 - delta - fnr, fpr)) if above > 0
     ]
     return max([0.0, *found])
+
+
+def guided_loss_increasing(model, pairs, *, steps, size, weights, lr, normalise=lambda pixels: pixels, after=None):
+    """GLI as its released notebook runs it, in place, for classes: (x, y, x') batches of pixels in 0 … 1.
+
+    Everything in plain sight: each step of the perturbation passes the forget batch through the model again, computes
+    all parameters' gradients and throws them away. `after` is called after each batch. The perturbed images come back.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    optimiser, shown = torch.optim.SGD(model.parameters(), lr=lr), []
+    for (x, y, x_forget), weight in zip(pairs, weights, strict=True):
+        noise = torch.zeros_like(x)
+        for _ in range(steps):
+            images = (x + noise).clamp(0, 1).requires_grad_()
+            logits, goal = model(normalise(images)), model(normalise(x_forget)).detach()
+            optimiser.zero_grad()
+            (-weight * F.cross_entropy(logits, y) + F.mse_loss(logits, goal)).backward()
+            # The gradient of the clamp: 1 within the range and at its ends, 0 outside (PyTorch up to 1.13).
+            inside = (x + noise >= 0) & (x + noise <= 1)
+            noise = noise + size * (images.grad * inside).sign()
+        images = (x + noise).clamp(0, 1)
+        optimiser.zero_grad()
+        F.cross_entropy(model(normalise(images)), y).backward()
+        optimiser.step()
+        shown.append(images)
+        if after is not None:
+            after(model)
+    return shown
+
+
+def most_similar(a, b, quantile):
+    """Which entries differ less than the quantile of all differences, one weight at a time: a, b float32 (N,)."""
+    differences = [abs(x - y) for x, y in zip(a, b, strict=True)]
+    threshold = np.quantile(np.array(differences), quantile)
+    return np.array([difference < threshold for difference in differences])
+
+
+def redraw(weight, mask, fresh):
+    """`weight` with the masked entries taken from `fresh`, one weight at a time: all (N,)."""
+    return np.array([new if reset else old for old, reset, new in zip(weight, mask, fresh, strict=True)])
+
+
+def mostly_higher(a, b, share):
+    """Which maps of `a` exceed those of `b` at `share` of the positions or more, position by position: (C, H, W)."""
+    chosen = []
+    for one, two in zip(a, b, strict=True):
+        higher = sum(1 for x, y in zip(one.ravel(), two.ravel(), strict=True) if x > y)
+        chosen.append(higher / one.size >= share)
+    return np.array(chosen)
+
+
+def membership(members, nonmembers, seed=0, balanced=True, **regression):
+    """Accuracy of each split of the logistic-regression attack, by scikit-learn, as the released notebooks call it."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
+
+    members, nonmembers = np.array(members), np.array(nonmembers)
+    smaller = min(len(members), len(nonmembers))
+    draw = np.random.RandomState(42 + seed)
+    draw.shuffle(members)
+    members = members[: len(nonmembers)]
+    if balanced and len(nonmembers) > smaller:
+        draw.shuffle(nonmembers)
+        nonmembers = nonmembers[:smaller]
+    x = np.concatenate([nonmembers, members]).reshape(-1, 1)
+    y = [0] * len(nonmembers) + [1] * len(members)
+    splits = StratifiedShuffleSplit(n_splits=10, random_state=seed)
+    return cross_val_score(LogisticRegression(**regression), x, y, cv=splits, scoring="accuracy")
+
+
+def density(losses, grid):
+    """Gaussian kernel estimate with Scott's bandwidth, std · n^(−1/5), at each grid point, summing to one."""
+    width = np.std(losses, ddof=1) * len(losses) ** (-1 / 5)
+    values = np.array([norm.pdf(point, losses, width).mean() for point in grid])
+    return values / values.sum()
+
+
+def js(p, q):
+    """Jensen-Shannon divergence of two discrete distributions, in nats."""
+    total = 0.0
+    for a, b in zip(p, q, strict=True):
+        m = (a + b) / 2
+        total += (a * np.log(a / m) if a > 0 else 0.0) / 2 + (b * np.log(b / m) if b > 0 else 0.0) / 2
+    return total
+
+
+def probabilities(logits):
+    """softmax of one row."""
+    z = np.asarray(logits, dtype=np.float64)
+    return np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+
+
+def share(correct, counted, confidence):
+    """Clopper-Pearson bounds of Σ correct/Σ counted for the number of independent answers of the same variance."""
+    from scipy.stats import beta
+
+    total = sum(counted)
+    p = sum(correct) / total
+    if p in (0.0, 1.0):
+        n = total**2 / sum(t**2 for t in counted)
+    else:
+        variance = sum((c - p * t) ** 2 for c, t in zip(correct, counted, strict=True)) / total**2
+        n = total if variance == 0 else min(total, p * (1 - p) / variance)
+    alpha = 1 - confidence
+    lower = 0.0 if p == 0 else beta(p * n, n - p * n + 1).ppf(alpha / 2)
+    upper = 1.0 if p == 1 else beta(p * n + 1, n - p * n).ppf(1 - alpha / 2)
+    return p, lower, upper
+
+
+def true_positives(members, nonmembers, fpr):
+    """The highest true-positive rate on scikit-learn's curve whose false-positive rate is at most fpr."""
+    from sklearn.metrics import roc_curve
+
+    truth = [1] * len(members) + [0] * len(nonmembers)
+    false, true, _ = roc_curve(truth, np.concatenate([members, nonmembers]), drop_intermediate=False)
+    return true[false <= fpr + 1e-12].max()

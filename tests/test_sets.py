@@ -44,6 +44,19 @@ def test_task_splits_train_into_forget_and_retain():
     assert task.retain.identities.tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
 
 
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (torch.tensor([1, 2, 1]), "names an example twice"),
+        (torch.tensor([0.0, 1.0]), "expected int64 positions"),
+        (torch.arange(10) < 3, "expected int64 positions"),
+    ],
+)
+def test_malformed_forget_sets(index, message):
+    with pytest.raises(InputError, match=message):
+        Task("t", make(10), index, make(2), make(2), make(2))
+
+
 def test_request_holds_no_test_set():
     names = {field.name for field in dataclasses.fields(Request)}
     assert names == {"retain", "forget", "val"}
@@ -87,3 +100,14 @@ def test_mislabelled_digits_carry_only_wrong_labels():
 def test_digits_refuse_an_empty_forget_set():
     with pytest.raises(InputError, match="expected 1"):
         data.digits(forget=0)
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "expected"), [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1])]
+)
+def test_no_image_is_left_alone_in_a_shuffled_batch(n, size, expected):
+    data = ImageSet(torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1), torch.arange(n))
+    batches = list(data.batches(size, torch.Generator().manual_seed(0)))
+    assert [len(y) for _, y in batches] == expected
+    assert data.steps(size) == len(expected)
+    assert torch.cat([y for _, y in batches]).sort().values.tolist() == list(range(n))

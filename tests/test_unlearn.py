@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mulib import InputError, models, unlearn
 from mulib.data import ImageSet, Task
 
 ROOT = Path(__file__).parents[1]
-QUICK = {"epochs": 1, "lr": 0.05, "batch_size": 8}
+QUICK = {"epochs": 1, "lr": 0.05, "batch_size": 8, "overfit_epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +105,40 @@ def test_source_is_cited_and_documented(method):
 def test_steps_are_reported(method, model, task):
     seen = []
     run(method, model, task.request, on_step=lambda step, loss: seen.append(step))
-    assert seen == sorted(seen)
+    assert seen == list(range(1, len(seen) + 1))
     assert seen
+
+
+def test_attributes_are_unlearned_or_refused(method, model, task):
+    """Labels (N, A): every method works with them, or says that it does not."""
+    request = task.request
+    labelled = {
+        part: replace(data, labels=torch.nn.functional.one_hot(data.labels, 3).float())
+        for part, data in vars(request).items()
+    }
+    before, refused = state(model), None
+    try:
+        unlearned = run(method, model, replace(request, **labelled))
+    except InputError as error:
+        refused = str(error)
+    assert same(before, model.state_dict())
+    assert "attributes" in refused if refused else not same(before, state(unlearned))
+
+
+def test_a_step_that_answers_true_is_the_last(method, model, task):
+    seen = []
+    run(method, model, task.request, batch_size=4, on_step=lambda step, loss: seen.append(step) or step == 2)
+    assert seen == [1, 2]
+
+
+def test_every_option_reaches_the_training(method, model, task):
+    accepted = inspect.signature(method.run).parameters
+    options = {"momentum": 0.5, "weight_decay": 0.1, "precision": "bf16"}
+    assert options.keys() <= accepted.keys()
+    options |= {"nesterov": True} if "nesterov" in accepted else {}  # where the default momentum is above 0
+    plain = state(run(method, model, task.request, batch_size=4))
+    for option in ({name: value} for name, value in options.items()):
+        assert not same(plain, state(run(method, model, task.request, batch_size=4, **option))), option
 
 
 def test_retrain_never_sees_the_forget_set(model, task):

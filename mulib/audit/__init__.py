@@ -1,23 +1,55 @@
 """Audits: pure functions of predictions, with a small frozen result that carries its interval and its counts."""
 
 from mulib.audit.accuracy import Accuracy, accuracy, accuracy_sets
+from mulib.audit.channels import PruningCurve, Stability, pruning_curves, selection_stability
+from mulib.audit.distances import activation_distance, js_distance, js_divergence, zrf
 from mulib.audit.epsilon import Epsilon, epsilon, epsilon_curve, split_null
+from mulib.audit.forgetting import final_score, forgetting_score
+from mulib.audit.intervals import Estimate, bootstrap_mean
+from mulib.audit.membership import Membership, TruePositives, membership, memberships, tpr_at_fpr
 from mulib.audit.probes import Detection, detection, linear_probe, network_probe
+from mulib.audit.relearning import Relearning, relearn
+from mulib.audit.scores import Scores, example_losses, scores
 from mulib.audit.sensitivity import Mean, mass_inside, sensitivity
+from mulib.audit.targets import TargetScore, target_scores
 
 __all__ = [
     "Accuracy",
     "Detection",
     "Epsilon",
+    "Estimate",
     "Mean",
+    "Membership",
+    "PruningCurve",
+    "Relearning",
+    "Scores",
+    "Stability",
+    "TargetScore",
+    "TruePositives",
     "accuracy",
     "accuracy_sets",
+    "activation_distance",
+    "bootstrap_mean",
     "detection",
     "epsilon",
     "epsilon_curve",
+    "example_losses",
+    "final_score",
+    "forgetting_score",
+    "js_distance",
+    "js_divergence",
     "linear_probe",
     "mass_inside",
+    "membership",
+    "memberships",
     "network_probe",
+    "pruning_curves",
+    "relearn",
+    "scores",
+    "selection_stability",
     "sensitivity",
     "split_null",
+    "target_scores",
+    "tpr_at_fpr",
+    "zrf",
 ]

@@ -15,7 +15,8 @@ from torch import Tensor
 from mulib.errors import InputError
 from mulib.kernels import epsilon as kernel
 
-STATISTICS = {"hinge": kernel.hinge, "loss": kernel.cross_entropy}
+STATISTICS = {"hinge": kernel.hinge, "loss": kernel.cross_entropy, "residual": kernel.residual}
+GAUSSIAN = ("hinge", "residual")  # the score is a ratio of fitted densities, not the statistic itself
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,23 @@ def epsilon(
     *,
     delta: float = 0.05,
     confidence: float = 0.95,
-    statistic: Literal["hinge", "loss"] = "hinge",
+    statistic: Literal["hinge", "loss", "residual"] = "hinge",
 ) -> Epsilon:
     """Per-example ε of unlearned against retrained models, on the forget set.
 
     For each example two Gaussians are fitted to the hinge statistic z_y − max_{c≠y} z_c of the unlearned and of
     the retrained models; a model's score is the likelihood ratio p_unlearned/p_retrained. Over all thresholds of
     the detection-error trade-off, ε = max(log((1−δ−FPR)/FNR), log((1−δ−FNR)/FPR)). With ``statistic="loss"`` the
-    cross-entropy is the score itself, with no Gaussian, as in the released attack.
+    cross-entropy is the score itself, with no Gaussian, as in the released attack. Models that predict a value, such
+    as an age, are audited by ``statistic="residual"``: predicted minus true value, with Gaussians.
 
     Args:
-        unlearned, retrained: logits, (examples, models, classes), any float type; the model counts may differ.
-        labels: (examples,) true classes, 0 ≤ label < classes.
+        unlearned, retrained: logits, (examples, models, classes), any float type; the model counts may differ. For
+            "residual" (examples, models, 1).
+        labels: (examples,) true classes, 0 ≤ label < classes; for "residual" the true values.
         delta: δ of (ε, δ)-unlearning, in [0, 1).
         confidence: of each bound, in (0, 1).
-        statistic: what a model's logits are reduced to, "hinge" or "loss".
+        statistic: what a model's logits are reduced to.
 
     Raises:
         InputError: shapes that do not fit, NaN or infinite logits, fewer than two models on a side, no examples,
@@ -122,7 +125,7 @@ def epsilon(
     unlearned, retrained, labels = _check(unlearned, retrained, labels, delta, confidence, statistic)
     reduce = STATISTICS[statistic]
     values_u, values_r = reduce(unlearned, labels), reduce(retrained, labels)
-    gaussians = statistic == "hinge"
+    gaussians = statistic in GAUSSIAN
     negative, positive = _orient(*_scores(values_u, values_r, values_u, values_r, gaussians))
     _, fp, fn = kernel.error_counts(negative, positive)
     point = kernel.epsilon_at(fp, fn, negative.shape[1], positive.shape[1], delta)
@@ -141,7 +144,7 @@ def epsilon_curve(unlearned, retrained, labels, deltas, *, statistic="hinge") ->
     worst = max(deltas, key=lambda d: abs(d - 0.5))
     unlearned, retrained, labels = _check(unlearned, retrained, labels, worst, 0.5, statistic)
     values_u, values_r = (STATISTICS[statistic](x, labels) for x in (unlearned, retrained))
-    scores = _scores(values_u, values_r, values_u, values_r, statistic == "hinge")
+    scores = _scores(values_u, values_r, values_u, values_r, statistic in GAUSSIAN)
     negative, positive = _orient(*scores)
     _, fp, fn = kernel.error_counts(negative, positive)
     n, p = negative.shape[1], positive.shape[1]
@@ -260,7 +263,9 @@ def _check(unlearned, retrained, labels, delta, confidence, statistic) -> tuple[
             raise InputError(f"there are no forget examples in the {name} logits: at least one is needed.")
         if logits.shape[1] < 2:
             raise InputError(f"there is {logits.shape[1]} {name} model: the attack needs at least 2 on each side.")
-        if logits.shape[2] < 2:
+        if statistic == "residual" and logits.shape[2] != 1:
+            raise InputError(f"the {name} models have {logits.shape[2]} outputs: the residual is of one value.")
+        if statistic != "residual" and logits.shape[2] < 2:
             raise InputError(f"the {name} logits have {logits.shape[2]} class: at least 2 are needed.")
         if not bool(torch.isfinite(logits).all()):
             raise InputError(f"the {name} logits contain NaN or ∞: check the models that gave them.")
@@ -272,6 +277,8 @@ def _check(unlearned, retrained, labels, delta, confidence, statistic) -> tuple[
         raise InputError(f"the class counts differ, {counts}: both models must be trained on one set of classes.")
     if labels.shape != unlearned.shape[:1]:
         raise InputError(f"labels have shape {tuple(labels.shape)}: expected one per example, ({len(unlearned)},).")
+    if statistic == "residual":
+        return unlearned, retrained.to(unlearned.device), labels.double().to(unlearned.device)
     labels = labels.long().to(unlearned.device)
     if bool(((labels < 0) | (labels >= unlearned.shape[2])).any()):
         raise InputError(f"a label lies outside 0 … {unlearned.shape[2] - 1}, the classes of the logits.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 from mulib.data import faces
@@ -53,16 +54,16 @@ def listing() -> list[Entry]:
     return entries
 
 
-def load(name: str) -> Task:
-    """The task of that name with its default arguments; for the leak check, images at their files' own size.
+def load(name: str, **options) -> Task:
+    """The task of that name, with the arguments of its function; CelebA at its files' own size unless asked.
 
     Raises:
-        InputError: an unknown name, or data that is not on this machine.
+        InputError: an unknown name or argument, or data that is not on this machine.
     """
-    if name in BUILT_IN:
-        return BUILT_IN[name]()
-    if name == "celeba":
-        return celeba(size=None)
-    if name in READERS:
-        return READERS[name][0]()
+    if name in BUILT_IN or name in READERS:
+        function = BUILT_IN[name] if name in BUILT_IN else READERS[name][0]
+        known = inspect.signature(function).parameters
+        if unknown := set(options) - set(known):
+            raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected {', '.join(known)}.")
+        return function(**({"size": None} if function is celeba else {}) | options)
     raise InputError(f"unknown data set {name!r}: expected one of {', '.join([*BUILT_IN, *READERS])}.")

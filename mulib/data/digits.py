@@ -11,24 +11,27 @@ from mulib.errors import InputError
 SPLITS = {"train": 1000, "val": 200, "test": 397, "unseen": 200}
 
 
-def digits(seed: int = 0, *, forget: int = 100, mislabelled: bool = True) -> Task:
+def digits(seed: int = 0, *, forget: int = 100, mislabelled: float = 1.0) -> Task:
     """1,797 digits of 16×16 pixels in ten classes: 1,000 train, 200 val, 397 test, 200 unseen.
 
-    The forget set is `forget` random training images. With `mislabelled`, they and the unseen images carry a
-    label drawn uniformly from the nine wrong classes: to fit them, a model has to memorise them, which gives it
-    something to forget. A model that never trained on them answers with the true digit.
+    The forget set is `forget` random training images. Of these and of the unseen images the share `mislabelled`
+    carries a label drawn uniformly from the nine wrong classes: to fit them, a model has to memorise them, which
+    gives it something to forget. A model that never trained on them answers with the true digit.
 
     Args:
         seed: draws the splits, the forget set and the wrong labels.
         forget: 1 … 999 images.
+        mislabelled: 0 … 1; the images that it names come first.
 
     Raises:
-        InputError: `forget` out of range.
+        InputError: `forget` or `mislabelled` out of range.
 
     Source: Alpaydin and Kaynak, 1998, through scikit-learn's `load_digits` (8×8, each pixel doubled here).
     """
     if not 1 <= forget < SPLITS["train"]:
         raise InputError(f"forget is {forget}: expected 1 … {SPLITS['train'] - 1} of the training images.")
+    if not 0 <= mislabelled <= 1:
+        raise InputError(f"mislabelled is {mislabelled}: expected a share, 0 … 1, of the forget set.")
     raw = load_digits()
     generator = torch.Generator().manual_seed(seed)
     images = (torch.from_numpy(raw.images) * (255 / 16)).round().to(torch.uint8)[:, None]
@@ -37,9 +40,10 @@ def digits(seed: int = 0, *, forget: int = 100, mislabelled: bool = True) -> Tas
     order = torch.randperm(len(labels), generator=generator).split(list(SPLITS.values()))
     parts = dict(zip(SPLITS, order, strict=True))
     forget_index = torch.randperm(SPLITS["train"], generator=generator)[:forget]
-    if mislabelled:
-        for where in (parts["train"][forget_index], parts["unseen"]):
-            labels[where] = (labels[where] + torch.randint(1, 10, (len(where),), generator=generator)) % 10
+    for where in (parts["train"][forget_index], parts["unseen"]):
+        wrong = (labels[where] + torch.randint(1, 10, (len(where),), generator=generator)) % 10
+        chosen = torch.arange(len(where)) < round(mislabelled * len(where))
+        labels[where] = torch.where(chosen, wrong, labels[where])
     whole = ImageSet(images, labels, tuple("0123456789"), mean=(0.305,), std=(0.376,))
     sets = {name: whole.subset(index) for name, index in parts.items()}
     return Task("digits", forget_index=forget_index, **sets)

@@ -3,6 +3,9 @@
 Layout: ``logits_retain.npy`` and ``APPROACH/logits_unlearn.npy``, float arrays of shape (examples, 1 + models,
 classes) whose entry 0 along axis 1 is the one-hot label; ``metrics.csv`` and ``APPROACH/metrics.csv`` with the
 columns seed, retain_accuracy, forget_accuracy, test_accuracy (shares between 0 and 1).
+
+Models that predict a value, such as an age, have one output: entry 0 is then the true value itself, and the columns
+are retain_error, forget_error, test_error (mean absolute errors).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from torch import Tensor
 from mulib.errors import InputError
 
 COLUMNS = ("retain", "forget", "test")
+SCORES = ("accuracy", "error")  # of classes, of values
 NULL = "baseline"  # the published name of the retrained-against-retrained row; its own logits are never used
 
 
@@ -63,6 +67,11 @@ class Logits:
         found = (n.rpartition("/")[0] for n in self._names if n.endswith("/logits_unlearn.npy"))
         return tuple(sorted(set(found) - {NULL}))
 
+    @property
+    def statistic(self) -> str:
+        """What the attack looks at: "hinge" for classes, "residual" for values."""
+        return "residual" if self.labels.is_floating_point() else "hinge"
+
     @cached_property
     def retrained(self) -> Tensor:
         """Logits of the retrained models, (examples, models, classes)."""
@@ -70,7 +79,7 @@ class Logits:
 
     @cached_property
     def labels(self) -> Tensor:
-        """(examples,) int64."""
+        """(examples,) int64 classes, or float values."""
         return self._load("logits_retain.npy")[1]
 
     def unlearned(self, approach: str) -> Tensor:
@@ -85,17 +94,19 @@ class Logits:
         return logits
 
     def accuracy(self, approach: str = NULL) -> dict[str, Tensor]:
-        """{"retain": …, "forget": …, "test": …}: (models,) float64, of an approach or of the retrained models."""
+        """{"retain": …, "forget": …, "test": …}: (models,) float64, of an approach or of the retrained models:
+        shares of right answers, or mean absolute errors of values."""
         name = "metrics.csv" if approach == NULL else f"{approach}/metrics.csv"
         if name not in self._names:
             raise InputError(f"{self.path} holds no {name}: expected the accuracies of {approach} beside its logits.")
+        columns = {column: f"{column}_{SCORES[self.labels.is_floating_point()]}" for column in COLUMNS}
         try:
             rows = list(csv.DictReader(io.StringIO(self.read(name).decode())))
-            shares = {s: [float(row[f"{s}_accuracy"]) for row in rows] for s in COLUMNS}
+            shares = {column: [float(row[head]) for row in rows] for column, head in columns.items()}
         except (KeyError, TypeError, ValueError) as error:
+            expected = "seed, " + " and ".join(", ".join(columns.values()).rsplit(", ", 1))
             raise InputError(
-                f"{name} in {self.path} cannot be read ({error}): expected the columns seed, retain_accuracy,"
-                " forget_accuracy and test_accuracy."
+                f"{name} in {self.path} cannot be read ({error}): expected the columns {expected}."
             ) from error
         if not rows:
             raise InputError(f"{name} in {self.path} has no rows: expected one per model.")
@@ -111,6 +122,8 @@ class Logits:
             found = f"{array.dtype} of shape {array.shape}"
             raise InputError(f"{name} in {self.path} is {found}: expected floats (examples, 1 + models, classes).")
         one_hot = array[:, 0]
+        if array.shape[2] == 1:
+            return torch.from_numpy(array[:, 1:]), torch.from_numpy(one_hot[:, 0])
         if not (np.isin(one_hot, (0, 1)).all() and (one_hot.sum(1) == 1).all()):
             raise InputError(f"{name} in {self.path} has no one-hot labels at entry 0 along axis 1, as published.")
         return torch.from_numpy(array[:, 1:]), torch.from_numpy(one_hot.argmax(1))
@@ -120,16 +133,18 @@ def write_logits(folder: Path, approach: str, logits: Tensor, labels: Tensor, ac
     """Write one approach in the published layout; the approach "baseline" is the retrained models themselves.
 
     Args:
-        logits: (examples, models, classes). labels: (examples,) int64, written as the one-hot entry 0.
-        accuracy: {"retain": …, "forget": …, "test": …}, each (models,) shares.
+        logits: (examples, models, classes). labels: (examples,) int64, written as the one-hot entry 0; or float
+            values and logits of one output.
+        accuracy: {"retain": …, "forget": …, "test": …}, each (models,) shares, or mean absolute errors of values.
     """
     retrained = approach == NULL
     target = Path(folder) if retrained else Path(folder) / approach
     target.mkdir(parents=True, exist_ok=True)
-    one_hot = torch.nn.functional.one_hot(labels, logits.shape[2]).to(logits.dtype)
-    array = torch.cat([one_hot[:, None], logits], 1).numpy()
+    values = labels.is_floating_point()
+    truth = labels[:, None] if values else torch.nn.functional.one_hot(labels, logits.shape[2])
+    array = torch.cat([truth[:, None].to(logits.dtype), logits], 1).numpy()
     np.save(target / ("logits_retain.npy" if retrained else "logits_unlearn.npy"), array)
     with open(target / "metrics.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["seed", *(f"{name}_accuracy" for name in COLUMNS)])
+        table.writerow(["seed", *(f"{name}_{SCORES[values]}" for name in COLUMNS)])
         table.writerows(zip(range(logits.shape[1]), *(accuracy[name].tolist() for name in COLUMNS), strict=True))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mulib.errors import InputError
+
+DECADES = range(10, 100, 10)  # of age: ten classes, as many as Forget with Precision's released code has for AgeDB
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,23 @@ class ImageSet:
         names = None if self.names is None else self.names[index.cpu().numpy()]
         return replace(self, images=images, names=names, **{k: v[index] for k, v in known.items()})
 
+    def joined(self, other: ImageSet) -> ImageSet:
+        """This set followed by `other`, on this set's device; what only one of them knows of its images is dropped.
+
+        The images of both are copied into memory, memory-mapped ones too: the sum of their bytes.
+
+        Raises:
+            InputError: images of another shape, other kinds of labels, other classes, normalisation or augmentation.
+        """
+        for what, of in _SAME.items():
+            mine, theirs = of(self), of(other)
+            if mine != theirs:
+                raise InputError(f"the sets differ in {what}: {mine} and {theirs}; expected the same to join them.")
+        known = {name: (getattr(self, name), getattr(other, name)) for name in ("identities", "digests", "names")}
+        known = {name: None if a is None or b is None else _stacked(a, b) for name, (a, b) in known.items()}
+        images, labels = _stacked(self.images, other.images), _stacked(self.labels, other.labels)
+        return replace(self, images=images, labels=labels, **known)
+
     def to(self, device: torch.device | str) -> ImageSet:
         """The same set with its bytes on `device`: a set is moved once, not batch by batch."""
         move = {name: v.to(device) for name in ("images", "labels") if (v := getattr(self, name)) is not None}
@@ -88,15 +108,24 @@ class ImageSet:
         """Images as normalised float32, (n, channels, height, width), on the device of the set."""
         return self._normalised(self.images[index])
 
+    def steps(self, batch_size: int) -> int:
+        """How many shuffled batches there are."""
+        full, rest = divmod(len(self), batch_size)
+        return full + (rest > (1 if full and batch_size > 1 else 0))
+
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) batches: shuffled by a CPU `generator` and augmented, or in order; the last may be small."""
+        """(images, labels) batches: shuffled by a CPU `generator` and augmented, or in order; the last may be small.
+
+        Shuffled batches are for training, where batch normalisation cannot do with a single image: one that would be
+        left over joins the batch before.
+        """
         if generator is None:
             for start in range(0, len(self), batch_size):
                 part = slice(start, start + batch_size)
                 yield self.pixels(part), self.labels[part]
             return
         order = torch.randperm(len(self), generator=generator).to(self.images.device)
-        for index in order.split(batch_size):
+        for index in order.tensor_split(list(range(0, len(self), batch_size))[1 : self.steps(batch_size)]):
             images = self.images.index_select(0, index)
             if self.augment is not None:
                 images = self.augment(images, generator)
@@ -108,13 +137,38 @@ class ImageSet:
         return images.to(torch.float32).mul_(1 / (255.0 * std)).sub_(mean / std)
 
 
+# What two sets must agree in before they can be joined.
+_SAME: dict[str, Callable[[ImageSet], object]] = {
+    "image shape": lambda data: tuple(data.images.shape[1:]),
+    "kind of labels": lambda data: (data.labels.dtype, *data.labels.shape[1:]),
+    "classes": lambda data: data.classes,
+    "normalisation": lambda data: (data.mean, data.std),
+    "augmentation": lambda data: data.augment,
+}
+
+
+def _stacked(first, second):
+    """Rows of two tensors, on the device of the first, or of two arrays."""
+    if isinstance(first, np.ndarray):
+        return np.concatenate([first, second])
+    return torch.cat([first, second.to(first.device)])
+
+
 @dataclass(frozen=True)
 class Request:
-    """What an unlearning method may see. It holds no test set, so nothing can be selected on one by accident."""
+    """What an unlearning method may see. It holds no test set, so nothing can be selected on one by accident.
+
+    Neither the retain nor the forget set is empty, so no method has to ask.
+    """
 
     retain: ImageSet
     forget: ImageSet
     val: ImageSet
+
+    def __post_init__(self):
+        for name in ("retain", "forget"):
+            if not len(getattr(self, name)):
+                raise InputError(f"the {name} set of the request is empty: expected one example or more in it.")
 
 
 @dataclass(frozen=True)
@@ -127,6 +181,8 @@ class Task:
         val: held out, for choosing hyper-parameters.
         test: held out, for utility.
         unseen: held out and drawn as the forget set was: the attack's non-members.
+
+    The forget set may hold all examples of a class (class unlearning): the models keep an output for it.
     """
 
     name: str
@@ -141,10 +197,15 @@ class Task:
         n, f = len(self.train), len(self.forget_index)
         if f == 0:
             raise InputError(f"the forget set of task {self.name!r} is empty: name at least one training example.")
+        if self.forget_index.dtype != torch.int64 or self.forget_index.ndim != 1:
+            found = f"{self.forget_index.dtype} of shape {tuple(self.forget_index.shape)}"
+            raise InputError(f"the forget set of task {self.name!r} is {found}: expected int64 positions, (F,).")
         mask = torch.zeros(n, dtype=torch.bool)
         if int(self.forget_index.min()) < 0 or int(self.forget_index.max()) >= n:
             raise InputError(f"the forget set of task {self.name!r} lies outside its {n} training examples.")
         mask[self.forget_index] = True
+        if int(mask.sum()) < f:
+            raise InputError(f"the forget set of task {self.name!r} names an example twice: expected each once.")
         if bool(mask.all()):
             raise InputError(f"the forget set of task {self.name!r} is all of train: nothing is left to retain.")
         object.__setattr__(self, "_mask", mask)
@@ -168,6 +229,22 @@ class Task:
     def sets(self) -> dict[str, ImageSet]:
         """The four sets that models are judged on, by name."""
         return {"retain": self.retain, "forget": self.forget, "test": self.test, "unseen": self.unseen}
+
+    def binned(self, edges: Sequence[float]) -> Task:
+        """The same task with its float values, such as ages, as classes: class k holds edges[k−1] ≤ value < edges[k].
+
+        Args:
+            edges: ascending; values below the first are class 0, those from the last on are class len(edges).
+        """
+        bounds = torch.tensor(list(edges), dtype=torch.float64)
+        ends = [f"{edge:g}" for edge in edges]
+        classes = (f"< {ends[0]}", *(f"{a}-{b}" for a, b in pairwise(ends)), f"≥ {ends[-1]}")
+
+        def classed(data: ImageSet) -> ImageSet:
+            labels = torch.bucketize(data.labels.double(), bounds.to(data.labels.device), right=True)
+            return replace(data, labels=labels, classes=classes)
+
+        return replace(self, **{name: classed(getattr(self, name)) for name in ("train", "val", "test", "unseen")})
 
     def deduplicated(self) -> Task:
         """The same task without copies: of images that are equal or near copies, one remains, across all sets.

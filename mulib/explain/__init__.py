@@ -1,18 +1,30 @@
-"""Explanations: what filters of a model mark, which of them belong together, and where a decision looks."""
+"""Explanations: what channels mark, which belong together, which a target needs, and where a decision looks."""
 
 from mulib.explain.attribution import grad_cam
+from mulib.explain.exchange import from_json, from_networkx, to_json, to_networkx
 from mulib.explain.filters import Ranking, outline, rank_filters
+from mulib.explain.graph import Edges, EssentialGraph, essential_graph
 from mulib.explain.groups import Groups, group_maps, groups, identify
+from mulib.explain.importance import Importance, channel_importance
 from mulib.maps import feature_maps
 
 __all__ = [
+    "Edges",
+    "EssentialGraph",
     "Groups",
+    "Importance",
     "Ranking",
+    "channel_importance",
+    "essential_graph",
     "feature_maps",
+    "from_json",
+    "from_networkx",
     "grad_cam",
     "group_maps",
     "groups",
     "identify",
     "outline",
     "rank_filters",
+    "to_json",
+    "to_networkx",
 ]

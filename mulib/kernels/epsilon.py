@@ -35,6 +35,11 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return -logits.double().log_softmax(2).gather(2, index).squeeze(2)
 
 
+def residual(outputs: Tensor, values: Tensor) -> Tensor:
+    """Predicted minus true value: outputs (E, M, 1), values (E,) → (E, M) float64, in the unit of the values."""
+    return outputs[..., 0].double() - values[:, None]
+
+
 def gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
     """Maximum-likelihood mean and standard deviation per row, floored at `MIN_STD`: (E, M) → (E, 1), (E, 1)."""
     mean = x.mean(1, keepdim=True)

@@ -6,6 +6,7 @@ One mechanism for both: the number that a sentence shows is the number that the 
 import json
 import math
 import re
+from collections.abc import Mapping
 
 from mulib.errors import InputError
 
@@ -51,7 +52,11 @@ def format_value(value, format_spec=""):
 
 
 def jsonable(value):
-    """Return `value` as JSON can hold it: an infinite or undefined float as "inf", "-inf" or "nan"."""
+    """Return `value` as JSON can hold it: an infinite or undefined float, also inside, as "inf", "-inf" or "nan"."""
+    if isinstance(value, Mapping):
+        return {name: jsonable(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

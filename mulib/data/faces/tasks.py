@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from mulib.data.faces.cache import drawn
 from mulib.data.faces.people import AGE_GROUPS, Faces, column
 from mulib.data.faces.sampling import sample
-from mulib.data.sets import ImageSet, Task
+from mulib.data.sets import DECADES, ImageSet, Task
 from mulib.errors import InputError
 
 MEAN, STD = (0.54, 0.49, 0.46), (0.19, 0.18, 0.18)  # of the pixels, in [0, 1], rounded
@@ -54,6 +55,7 @@ def age(
     test: int = 100,
     unseen: int = 100,
     size: int = 64,
+    labels: Literal["groups", "years", "decades"] = "groups",
 ) -> FaceTask:
     """Age groups, like MUFAC: the eight classes of `AGE_GROUPS`, all pictures of some people to be forgotten.
 
@@ -65,15 +67,20 @@ def age(
         people, forget, val, test, unseen: how many people train, are forgotten of them, and are in the other parts.
         pictures: of each person.
         size: pixels, 32 … 224.
+        labels: the groups; or "years", (N,) float ages, and "decades", the ten classes of `DECADES`, like AgeDB.
 
     Raises:
-        InputError: a number out of range.
+        InputError: a number out of range, or unknown labels.
     """
     counts = _counts(people, forget, val, test, unseen)
+    if labels not in ("groups", "years", "decades"):
+        raise InputError(f"labels is {labels!r}: expected 'groups', 'years' or 'decades'.")
     cast = sample(sum(counts.values()), pictures, seed=seed, ages="all")
-    labels = torch.from_numpy(cast.age_group)
+    if labels != "groups":
+        task = _by_people("faces-age", cast, torch.from_numpy(cast.age).float(), (), counts, forget, size)
+        return task if labels == "years" else task.binned(DECADES)
     classes = tuple(f"{low}-{high}" for low, high in AGE_GROUPS)
-    return _by_people("faces-age", cast, labels, classes, counts, forget, size)
+    return _by_people("faces-age", cast, torch.from_numpy(cast.age_group), classes, counts, forget, size)
 
 
 def attributes(

@@ -6,6 +6,7 @@ import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from mulib.data.archive import Archive
 from mulib.data.augment import CropFlip
 from mulib.data.cache import decoded
 from mulib.data.published import Published
-from mulib.data.sets import ImageSet, Task
+from mulib.data.sets import DECADES, ImageSet, Task
 from mulib.data.splits import by_people
 from mulib.errors import InputError
 
@@ -37,8 +38,14 @@ AGEDB_NAME = re.compile(r"\d+_(?P<person>.+)_(?P<age>\d+)_[mf]\.jpe?g", re.IGNOR
 UTKFACE_NAME = re.compile(r"(?P<age>\d+)_[01]_[0-4]_\d+\.jpg(\.chip\.jpg)?", re.IGNORECASE)
 
 
-def agedb(path: Path | str | None = None, *, size: int | None = 128, seed: int = 0) -> Task:
-    """AgeDB, labels (N,) float ages in years, names such as 0_MariaCallas_35_f.jpg (number, person, age, gender).
+def agedb(
+    path: Path | str | None = None,
+    *,
+    size: int | None = 128,
+    labels: Literal["years", "decades"] = "years",
+    seed: int = 0,
+) -> Task:
+    """AgeDB: ages, of files with names such as 0_MariaCallas_35_f.jpg (number, person, age, gender).
 
     People are split: 2 % of the images are to be forgotten, 68 % retained, 10 % each for val, test and unseen, and no
     person is in two of them, as in *Forget with Precision* (which does not publish who). Normalised as ImageNet is.
@@ -46,24 +53,33 @@ def agedb(path: Path | str | None = None, *, size: int | None = 128, seed: int =
     Args:
         path: a folder, zip or tar; by default it is looked for in MULIB_DATA.
         size: resize to (size, size); the files differ in size, so None works on an aligned copy only.
+        labels: "years", (N,) float, or "decades", the ten classes of `DECADES`.
         seed: draws who is in which part.
 
     Raises:
         InputError: no data, no file with such a name, a damaged image. Malformed names are skipped with a warning.
     """
-    return _ages(AGEDB, AGEDB_NAME, path, size, seed)
+    return _ages(AGEDB, AGEDB_NAME, path, size, labels, seed)
 
 
-def utkface(path: Path | str | None = None, *, size: int | None = None, seed: int = 0) -> Task:
-    """UTKFace, labels (N,) float ages in years, names such as 35_1_0_20170109.jpg.chip.jpg (age, gender, race, date).
+def utkface(
+    path: Path | str | None = None,
+    *,
+    size: int | None = None,
+    labels: Literal["years", "decades"] = "years",
+    seed: int = 0,
+) -> Task:
+    """UTKFace: ages, of files with names such as 35_1_0_20170109.jpg.chip.jpg (age, gender, race, date).
 
     It names no people, so images are split at random: 2 % forget, 68 % retain, 10 % each for val, test and unseen.
     Arguments, normalisation and errors as for `agedb`; the published images have 200×200 pixels.
     """
-    return _ages(UTKFACE, UTKFACE_NAME, path, size, seed)
+    return _ages(UTKFACE, UTKFACE_NAME, path, size, labels, seed)
 
 
-def _ages(source: Published, pattern: re.Pattern, path, size: int | None, seed: int) -> Task:
+def _ages(source: Published, pattern: re.Pattern, path, size: int | None, labels: str, seed: int) -> Task:
+    if labels not in ("years", "decades"):
+        raise InputError(f"labels is {labels!r}: expected 'years' or 'decades'.")
     archive = source.open(path)
     found = _parse(archive, source.name, pattern)
     pictures = decoded(archive, list(found), size)
@@ -77,7 +93,8 @@ def _ages(source: Published, pattern: re.Pattern, path, size: int | None, seed: 
     parts = dict(zip(SHARES, by_people(who, tuple(SHARES.values()), seed), strict=True))
     train = replace(whole.subset(torch.cat([parts["forget"], parts["retain"]])), augment=CropFlip(4))
     held = {name: whole.subset(parts[name]) for name in ("val", "test", "unseen")}
-    return Task(source.name, train, torch.arange(len(parts["forget"])), **held)
+    task = Task(source.name, train, torch.arange(len(parts["forget"])), **held)
+    return task if labels == "years" else task.binned(DECADES)
 
 
 def _parse(archive: Archive, name: str, pattern: re.Pattern) -> dict[str, re.Match]:

@@ -6,6 +6,7 @@ import io
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pooch
@@ -37,7 +38,13 @@ ALLOWED |= {"_codecs.encode"}  # how Python 3 writes bytes into an old pickle
 
 
 def cifar10(
-    path: Path | str | None = None, *, download: bool = False, val: int = 0, unseen: int = 1000, seed: int = 0
+    path: Path | str | None = None,
+    *,
+    download: bool = False,
+    augment: Literal["paper", "crop"] = "paper",
+    val: int = 0,
+    unseen: int = 1000,
+    seed: int = 0,
 ) -> Task:
     """CIFAR-10 as *Forget with Precision* splits it: 50,000 train, of which 2 % are to be forgotten, and 10,000 test.
 
@@ -49,6 +56,7 @@ def cifar10(
     Args:
         path: where it lies; by default it is looked for in MULIB_DATA.
         download: fetch torchvision's archive into the cache where it is not found; checked against its MD5.
+        augment: the paper's, or "crop": without AutoAugment, which short training needs less than it costs.
         val: images of the retain set to hold out for validation. The paper has none: with 0, `val` is empty.
         unseen: test images to set aside as the attack's non-members; 0 leaves all 10,000 in `test`, as the paper does.
         seed: draws the forget set (unless published), val and unseen.
@@ -68,7 +76,9 @@ def cifar10(
     order = torch.randperm(len(test), generator=generator)
     aside, kept = (part.sort().values for part in (order[:unseen], order[unseen:]))
     nothing = test.subset(torch.arange(0))
-    train = replace(train, augment=AUGMENT)
+    if augment not in ("paper", "crop"):
+        raise InputError(f"augment is {augment!r}: expected 'paper' or 'crop'.")
+    train = replace(train, augment=AUGMENT if augment == "paper" else CropFlip(4))
     return hold_out(Task("cifar10", train, forget, nothing, test.subset(kept), test.subset(aside)), val, seed)
 
 

@@ -1,0 +1,225 @@
+"""What an experiment trains, unlearns and measures: plain data, so that it can be written down and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from mulib import unlearn
+from mulib.data import catalogue
+from mulib.data.sets import Task
+from mulib.errors import InputError
+from mulib.record import LIBRARY
+
+SOURCES = ("kernels", "data", "models.py", "train.py", "unlearn", "assess")  # what a result depends on
+
+
+class Job(NamedTuple):
+    """One model: its kind ("original", "retrained" or a method), the original it starts from, and its number."""
+
+    kind: str
+    original: int | None
+    index: int
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        start = "" if self.original is None else f"-{self.original}"
+        return f"{self.kind}{start}-{self.index:03d}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Original models; 2·`models` retrained ones, half as reference, half as the null row; and unlearned ones.
+
+    Of each method there are `models` unlearned models from each of `originals` originals, as in the paper. With `own`
+    there are `models` more, each from an original of its own: then both sides of the comparison draw everything anew,
+    as the definition of (ε, δ)-unlearning has it.
+
+    Attributes:
+        name: what it is called in tables and folders.
+        task: a data set that `mulib data` lists, and `task_options` its arguments.
+        network: arguments of `models.resnet18` beside the number of outputs, which the labels decide.
+        training: arguments of `train.fit` for the original and the retrained models.
+        methods: {method: its arguments}, in the order of the table; what is not said is the method's default.
+        originals, models: how many; `models` ≥ 2.
+        own: whether there are `models` further originals, each with one unlearned model per method.
+        seed: of the first model of each kind; no two models of one kind share one.
+    """
+
+    name: str
+    task: str
+    training: Mapping[str, object]
+    methods: Mapping[str, Mapping[str, object]]
+    network: Mapping[str, object]
+    task_options: Mapping[str, object]
+    originals: int = 3
+    models: int = 16
+    own: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.originals < 1 or self.models < 2:
+            raise InputError(f"originals is {self.originals} and models {self.models}: expected ≥ 1 and ≥ 2.")
+        for name, options in self.methods.items():
+            known = inspect.signature(unlearn.get(name).run).parameters
+            if unknown := set(options) - set(known):
+                raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected one of {_list(known)}.")
+
+    def load(self) -> Task:
+        """The task.
+
+        Raises:
+            InputError: the data is not on this machine, or an option does not exist.
+        """
+        return catalogue.load(self.task, **self.task_options)
+
+    def jobs(self) -> tuple[list[Job], list[Job]]:
+        """The models that start from nothing, and those that start from an original."""
+        own = range(self.originals, self.originals + self.models * self.own)
+        scratch = [Job("original", None, o) for o in (*range(self.originals), *own)]
+        scratch += [Job("retrained", None, i) for i in range(2 * self.models)]
+        starts = [(o, i) for o in range(self.originals) for i in range(self.models)] + [(o, 0) for o in own]
+        return scratch, [Job(method, o, i) for method in self.methods for o, i in starts]
+
+    def seed_of(self, job: Job) -> int:
+        """Every model has a seed of its own among its kind."""
+        first = {"original": 0, "retrained": 100_000}.get(job.kind, 200_000)
+        return 1_000_000 * self.seed + first + 1000 * (job.original or 0) + job.index
+
+    def as_dict(self) -> dict:
+        """The plan as JSON holds it."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def key(self) -> str:
+        """A short hash of the plan and of the sources that its results depend on."""
+        digest = hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode() + source().encode())
+        return digest.hexdigest()[:12]
+
+    def scaled(self, **changes) -> Plan:
+        """The plan with other numbers, such as `models`, `originals` or `seed`; None leaves one as it is."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def only(self, methods) -> Plan:
+        """The plan with some of its methods."""
+        if unknown := set(methods) - set(self.methods):
+            raise InputError(f"{self.name} has no {', '.join(sorted(unknown))}: expected {_list(self.methods)}.")
+        return replace(self, methods={name: self.methods[name] for name in self.methods if name in methods})
+
+
+@cache
+def source() -> str:
+    """The hash of the library's part that results depend on."""
+    digest = hashlib.sha256()
+    for room in SOURCES:
+        place = LIBRARY / room
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(Path(file).relative_to(LIBRARY).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _list(names) -> str:
+    return ", ".join(name for name in names if name not in ("model", "request"))
+
+
+EIGHT = ("finetune", "poison", "poison_full", "hybrid")
+EIGHT += ("selective_pruning", "pruning_last", "pruning_complex", "activation_reset")
+
+
+PACE = 5  # quick tiers unlearn for a fifth of the paper's epochs at five times its rates: no setting was searched for
+
+
+def _hurried(batch_size: int, rate: float = PACE) -> dict[str, dict[str, object]]:
+    """The eight methods with the paper's epochs divided by `PACE`, and its rates multiplied by `rate`."""
+    found = {}
+    for name in EIGHT:
+        known = inspect.signature(unlearn.get(name).run).parameters
+        epochs = {k: max(1, p.default // PACE) for k, p in known.items() if k.endswith("epochs")}
+        rates = {k: p.default * rate for k, p in known.items() if k.endswith("lr")}
+        found[name] = {**epochs, **rates, "batch_size": batch_size}
+    return found
+
+
+def _digits(tier: str) -> Plan:
+    """Digits with wrong labels: about three minutes on two cores in the quick tier"""
+    small = tier == "smoke"
+    return Plan(
+        name="digits",
+        task="digits",
+        task_options={},
+        network={"width": 2 if small else 8, "in_channels": 1, "stem": "face"},
+        training={"epochs": 1 if small else 24, "lr": 0.1, "schedule": "onecycle", "batch_size": 50},
+        methods=_hurried(50),
+        originals=2 if small else 3,
+        models={"smoke": 4, "quick": 16, "paper": 80}[tier],
+    )
+
+
+def _ages(tier: str, labels: str) -> Plan:
+    """Ages of faces, in years or decades, with the four rows of the paper's Table 2; people are to be forgotten."""
+    small, values = tier == "smoke", labels == "years"
+    people = {"people": 12, "pictures": 2, "forget": 3, "val": 2, "test": 3, "unseen": 3}
+    people = people if small else {"people": 150, "pictures": 8, "forget": 15, "val": 20, "test": 50, "unseen": 15}
+    methods = _hurried(50, rate=1 if values else PACE)  # an error in years has large gradients: the paper's own rates
+    for name in ("poison", "hybrid"):  # on ages, the paper poisons for two epochs
+        methods[name]["epochs" if name == "poison" else "poison_epochs"] = 2
+    # An absolute error in years has gradients of another size than a cross-entropy: Adam does not mind.
+    adam = {"optimiser": "adam", "lr": 0.003, "schedule": "onecycle"}
+    training = {"epochs": 1 if small else 16, "lr": 0.1, "schedule": "onecycle", "batch_size": 50}
+    return Plan(
+        name=f"ages-{labels}",
+        task="faces-age",
+        task_options={"size": 32, "labels": labels, **people},
+        network={"width": 2 if small else 8, "stem": "face"},
+        training=training | (adam if values else {}),
+        methods={name: methods[name] for name in ("finetune", "poison", "hybrid")},
+        originals=1 if small else 3,
+        models={"smoke": 4, "quick": 8, "paper": 80}[tier],
+        own=False,
+    )
+
+
+def _cifar10(tier: str, fast: bool) -> Plan:
+    """CIFAR-10 as the paper trains it, or in a sixth of the epochs; smoke and quick are narrow and short."""
+    paper = tier == "paper"
+    epochs = {"smoke": 1, "quick": 4, "paper": 16 if fast else 100}[tier]
+    training = {"epochs": epochs, "lr": 0.2, "batch_size": 256, "schedule": "onecycle", "nesterov": True}
+    if not fast:
+        training = {"epochs": epochs, "lr": 0.1, "batch_size": 128, "schedule": (35, 70, 90)}
+    return Plan(
+        name="cifar10-fast" if fast else "cifar10",
+        task="cifar10",
+        task_options={"augment": "crop" if fast else "paper"},
+        network={"width": 64 if paper else 4, "stem": "cifar" if paper else "face"},
+        training=training | {"precision": "bf16"},
+        methods={name: {"precision": "bf16"} for name in EIGHT} if paper else _hurried(128),
+        originals=1,
+        models={"smoke": 2, "quick": 16, "paper": 16 if fast else 80}[tier],
+        own=False,
+    )
+
+
+PLANS = {
+    "digits": _digits,
+    "ages-years": partial(_ages, labels="years"),
+    "ages-decades": partial(_ages, labels="decades"),
+    "cifar10": partial(_cifar10, fast=False),
+    "cifar10-fast": partial(_cifar10, fast=True),
+}
+
+
+def get(name: str, tier: str = "quick") -> Plan:
+    """A plan by its name, in the sizes of a tier: "smoke", "quick" or "paper".
+
+    Raises:
+        InputError: there is no such plan or tier.
+    """
+    if name not in PLANS or tier not in ("smoke", "quick", "paper"):
+        raise InputError(f"there is no plan {name!r} in tier {tier!r}: expected one of {', '.join(PLANS)}.")
+    return PLANS[name](tier)

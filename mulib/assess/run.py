@@ -1,0 +1,214 @@
+"""Train what is missing, one file per model; killed anywhere, the next call goes on where this one stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import os
+import statistics
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import joblib
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+from torch import nn
+from tqdm import tqdm
+
+from mulib import models, train, unlearn
+from mulib.assess.plan import Job, Plan, source
+from mulib.assess.results import KEPT, Assessment, score, seconds_of
+from mulib.data.download import cache_folder
+from mulib.data.sets import Task
+from mulib.errors import DivergedError, InputError
+from mulib.record import part_name, replace
+
+
+def run(
+    plan: Plan,
+    folder: Path | str | None = None,
+    *,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+) -> Assessment:
+    """Train, unlearn and predict what `plan` asks for and `folder` does not hold yet, and open the results.
+
+    Every finished model is a safetensors file that is never trained again. On the CPU each worker has one thread, so
+    the numbers do not depend on how many workers there are. A second call on the same folder waits for the first.
+
+    Args:
+        folder: where the models go; by default a folder of the cache that belongs to this plan and these sources.
+        device: "cpu" or "cuda".
+        workers: models at a time, each in a process of its own; by default one per core, 4 on a GPU. With 1 they are
+            trained in this process.
+        progress: a bar on standard error with an estimate of the time that is left.
+
+    Raises:
+        InputError: `folder` belongs to another plan, or the data is not on this machine.
+        DivergedError: a loss that is not finite; the last good weights are kept, and their file is named.
+    """
+    folder = Path(folder) if folder is not None else cache_folder() / "assess" / f"{plan.name}-{plan.key()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = workers or (4 if device.startswith("cuda") else os.cpu_count() or 1)
+    with FileLock(folder / ".lock"):
+        _claim(plan, folder)
+        bar = _Bar(plan, folder, workers, progress)
+        for wave in plan.jobs():
+            missing = [job for job in wave if not _file(folder, job).exists()]
+            if not missing:
+                continue
+            arguments = (plan, folder, device)
+            if workers == 1:
+                done = (_train_here(*arguments, job) for job in missing)
+            else:
+                parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", inner_max_num_threads=1)
+                done = parallel(joblib.delayed(_train)(*arguments, job, _run_of(job)) for job in missing)
+            for job, seconds in done:
+                bar.finished(job, seconds)
+        bar.close()
+        results = Assessment(folder, plan)
+        results.publish()
+    return results
+
+
+def _claim(plan: Plan, folder: Path) -> None:
+    """Write the plan down, or see that it is the one that was begun here; sweep what a killed run left."""
+    note = folder / "plan.json"
+    if note.exists():
+        there, asked = json.loads(note.read_text())["plan"], plan.as_dict()
+        if different := [name for name in asked if there.get(name) != asked[name]]:
+            raise InputError(
+                f"{folder} holds another plan (it differs in {', '.join(different)}): choose another folder."
+            )
+    else:
+        replace(note, json.dumps({"plan": plan.as_dict(), "source": source()}, indent=1).encode())
+    for part in (folder / "models").glob(".*.part.*"):
+        part.unlink(missing_ok=True)
+
+
+def _file(folder: Path, job: Job) -> Path:
+    return folder / "models" / f"{job.name}.safetensors"
+
+
+def _run_of(job: Job):
+    """The method itself, so that one that was registered in a notebook reaches the other processes too."""
+    return None if job.original is None else unlearn.get(job.kind).run
+
+
+def _train_here(plan: Plan, folder: Path, device: str, job: Job) -> tuple[Job, float]:
+    """The same as in a process of its own: with one thread, and the caller's setting restored."""
+    threads = torch.get_num_threads()
+    try:
+        return _train(plan, folder, device, job, _run_of(job))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job, float]:
+    """Train or unlearn one model, ask it for its logits, write its file; the seconds are those of the training."""
+    torch.set_num_threads(1)
+    task, seed, start = _task(plan, device), plan.seed_of(job), time.perf_counter()
+    quiet = {"seed": seed, "progress": False}
+    try:
+        if job.kind == "original":
+            model = _network(plan, task, device, seed)
+            train.fit(model, task.train, **plan.training, **quiet)
+        elif job.kind == "retrained":
+            model = _network(plan, task, device, seed)
+            train.fit(model, task.retain, **plan.training, **quiet)
+        else:
+            model = _network(plan, task, device, 0)
+            model.load_state_dict(Assessment(folder, plan).weights(job.original))
+            model = method(model, task.request, **plan.methods[job.kind], **quiet)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+    except DivergedError as error:
+        path = _file(folder, job).with_suffix(".last-good.safetensors")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous().cpu() for k, v in error.model.state_dict().items()}, path)
+        raise DivergedError(f"{job.name}: {error} Its weights are in {path}.", error.step, error.epoch) from None
+    seconds = time.perf_counter() - start
+    _write(_file(folder, job), model, plan, task, seconds, weights=job.kind == "original")
+    return job, seconds
+
+
+def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
+    model = models.resnet18(task.train.outputs, seed=seed, **plan.network).to(device)
+    fast = plan.training.get("precision") == "bf16"  # whose convolutions want the channels last
+    return model.to(memory_format=torch.channels_last) if fast else model
+
+
+def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, weights: bool) -> None:
+    """One model's file: logits on the kept sets, its score on each set, and its weights where others start from it."""
+    precision = plan.training.get("precision", "float32")
+    logits = train.predict(model, task.sets, precision=precision)
+    scores = {name: score(z, task.sets[name].labels.cpu()) for name, z in logits.items()}
+    tensors = {f"logits.{name}": logits[name] for name in KEPT}
+    if weights:
+        tensors |= {f"weights.{k}": v.contiguous().cpu() for k, v in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_name(path)
+    save_file(tensors, part, metadata={"scores": json.dumps(scores), "seconds": repr(seconds)})
+    os.replace(part, path)
+
+
+_TASKS: dict[tuple[str, str], Task] = {}  # the last one that this process used
+
+
+def _task(plan: Plan, device: str) -> Task:
+    """The task on the device, loaded once per process."""
+    key = plan.key(), device
+    if key not in _TASKS:
+        _TASKS.clear()
+        task = plan.load()
+        parts = {name: getattr(task, name).to(device) for name in ("train", "val", "test", "unseen")}
+        _TASKS[key] = dataclasses.replace(task, **parts)
+    return _TASKS[key]
+
+
+class _Bar:
+    """One bar over all models. What is left is estimated from what each kind has taken so far."""
+
+    def __init__(self, plan: Plan, folder: Path, workers: int, progress: bool):
+        self.seconds, self.left, self.plan, self.workers = defaultdict(list), Counter(), plan, workers
+        jobs = [job for wave in plan.jobs() for job in wave]
+        for job in jobs:
+            if _file(folder, job).exists():
+                self.seconds[job.kind].append(seconds_of(_file(folder, job)))
+            else:
+                self.left[job.kind] += 1
+        quiet = {} if progress else {"disable": True}
+        there = len(jobs) - self.left.total()
+        self.bar = tqdm(total=len(jobs), initial=there, desc=plan.name, unit="model", delay=1.0, leave=False, **quiet)
+        self.bar.bar_format = "{desc}: {n_fmt}/{total_fmt} models |{bar}| {elapsed}{postfix}"
+
+    def finished(self, job: Job, seconds: float) -> None:
+        """Count a model, and estimate anew."""
+        self.seconds[job.kind].append(seconds)
+        self.left[job.kind] -= 1
+        self.bar.set_postfix_str(f"about {tqdm.format_interval(self.estimate())} left", refresh=False)
+        self.bar.update()
+
+    def estimate(self) -> float:
+        """Seconds that are left. A method that has not begun counts as those that have; before any has, its epochs
+        count as those of training."""
+        mean = {kind: statistics.fmean(values) for kind, values in self.seconds.items() if values}
+        begun = [mean[kind] for kind in self.plan.methods if kind in mean]
+        scratch = max(mean.get("original", 0.0), mean.get("retrained", 0.0))
+        guess = {kind: statistics.fmean(begun) if begun else scratch * self._share(kind) for kind in self.plan.methods}
+        guess |= {"original": scratch, "retrained": scratch} | mean
+        return sum(n * guess[kind] for kind, n in self.left.items()) / self.workers
+
+    def _share(self, method: str) -> float:
+        """The epochs of a method over those of training."""
+        parameters = inspect.signature(unlearn.get(method).run).parameters
+        epochs = self.plan.methods[method].get("epochs", parameters["epochs"].default if "epochs" in parameters else 1)
+        return epochs / self.plan.training["epochs"]
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.bar.close()

@@ -1,0 +1,63 @@
+"""Targets: classes or attributes that a model recognises, and which images show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mulib.data.sets import ImageSet
+from mulib.errors import InputError
+
+Target = str | int
+
+
+def listed(given: Target | Sequence[Target]) -> tuple[Target, ...]:
+    """One name or several, as several.
+
+    >>> listed("Eyeglasses")
+    ('Eyeglasses',)
+    """
+    return (given,) if isinstance(given, str | int) else tuple(given)
+
+
+def position(images: ImageSet, target: Target) -> int:
+    """Where a target, by name or position, stands among the outputs.
+
+    Raises:
+        InputError: there is none.
+    """
+    if target in images.classes:
+        return images.classes.index(target)
+    if isinstance(target, int) and 0 <= target < images.outputs:
+        return target
+    known = ", ".join(images.classes[:20]) or f"0 … {images.outputs - 1}"
+    raise InputError(f"there is no target {target!r}: expected one of {known}.")
+
+
+def names(images: ImageSet, outputs: Sequence[int]) -> tuple[str, ...]:
+    """What the outputs are called: their names, or their positions as text."""
+    return tuple(images.classes[i] if images.classes else str(i) for i in outputs)
+
+
+def presence(images: ImageSet, targets: Sequence[Target], absent: Sequence[Target] = ()) -> tuple[Tensor, Tensor]:
+    """Which images have which target, (N, T) bool, and the sign of each target's score, (T,) 1.0 or −1.0.
+
+    Raises:
+        InputError: no target, an unknown one, one without images, or the absence of a class.
+    """
+    labels, outputs = images.labels.cpu(), [position(images, target) for target in targets]
+    gone = {position(images, target) for target in listed(absent)}
+    several = labels.is_floating_point() and labels.ndim == 2
+    if not outputs or len(set(outputs)) < len(outputs) or (labels.is_floating_point() and not several):
+        raise InputError(f"the targets are {list(targets)}: expected different classes or attributes, at least one.")
+    if gone and (not several or not gone <= set(outputs)):
+        raise InputError(f"absent is {absent!r}: expected some of the targets, attributes (N, A) not classes.")
+    has = labels[:, outputs] > 0.5 if several else labels[:, None] == torch.tensor(outputs)
+    flipped = torch.tensor([output in gone for output in outputs])
+    has = has ^ flipped
+    if empty := (~has.any(0)).nonzero()[:, 0].tolist():
+        name = names(images, [outputs[empty[0]]])[0]
+        raise InputError(f"none of the {len(images)} images has the target {name!r}: pass images that show it.")
+    return has, 1.0 - 2.0 * flipped

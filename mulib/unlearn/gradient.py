@@ -1,0 +1,84 @@
+"""Methods that climb the loss of the forget set."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from mulib.data.sets import Request
+from mulib.train import Precision, loss_of
+from mulib.unlearn.pairs import Over, Pairs
+from mulib.unlearn.phases import Phases
+from mulib.unlearn.registry import method
+
+
+@method("negative_gradient", paper="golatkar2020eternal", family="gradient")
+def negative_gradient(
+    model: nn.Module,
+    request: Request,
+    *,
+    epochs: int = 11,
+    lr: float = 1e-3,
+    batch_size: int = 64,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    precision: Precision = "float32",
+    seed: int = 0,
+    on_step=None,
+    progress: bool = True,
+) -> nn.Module:
+    """Ascend: train a copy on the forget set with the sign of the loss turned, L = −CE(f(x'), y').
+
+    Nothing holds the loss down, so the model forgets more than the forget set; stop it early.
+
+    Raises:
+        DivergedError: the loss is no longer finite.
+
+    Source: Golatkar et al., *Eternal Sunshine of the Spotless Net*, CVPR 2020, as a baseline. Defaults: the released
+    benchmark on MUFAC, two times 134 batches of 64, which are eleven passes over its forget set.
+    """
+    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
+
+    def objective(net, x, y):
+        return -loss_of(net(x), y)
+
+    return phases.train(copy.deepcopy(model), request.forget, epochs=epochs, lr=lr, seed=seed, objective=objective)
+
+
+@method("advanced_negative_gradient", paper="choi2023benchmarks", family="gradient")
+def advanced_negative_gradient(
+    model: nn.Module,
+    request: Request,
+    *,
+    over: Over = "retain",
+    epochs: int = 2,
+    lr: float = 1e-3,
+    batch_size: int = 64,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    precision: Precision = "float32",
+    seed: int = 0,
+    on_step=None,
+    progress: bool = True,
+) -> nn.Module:
+    """Descend on the retain set and ascend on the forget set in the same step, L = CE(f(x), y) − CE(f(x'), y').
+
+    Args:
+        over: the set that an epoch passes through, the other is cycled (see `Pairs`).
+
+    Raises:
+        InputError: an unknown `over`.
+        DivergedError: the loss is no longer finite.
+
+    Source: Choi and Na, *Towards Machine Unlearning Benchmarks*, 2023, Advanced NegGrad; defaults from its released
+    notebook. Fidelity: that one skips pairs of unequal size, here every retain batch has a forget batch of its size.
+    """
+    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
+    pairs = Pairs(request, model, over=over, seed=seed)
+
+    def objective(net, x, y):
+        (x, y), (x_forget, y_forget) = pairs(x, y)
+        return loss_of(net(x), y) - loss_of(net(x_forget), y_forget)
+
+    return phases.train(copy.deepcopy(model), pairs.data, epochs=epochs, lr=lr, seed=seed, objective=objective)
