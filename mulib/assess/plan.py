@@ -17,7 +17,7 @@ from mulib.data.sets import Task
 from mulib.errors import InputError
 from mulib.record import LIBRARY
 
-SOURCES = ("kernels", "data", "models.py", "train.py", "unlearn", "assess")  # what a result depends on
+SOURCES = ("kernels", "data", "models", "hooks.py", "wiring.py", "train.py", "unlearn", "assess")  # what results depend on
 
 
 class Job(NamedTuple):
