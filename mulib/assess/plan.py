@@ -17,7 +17,8 @@ from mulib.data.sets import Task
 from mulib.errors import InputError
 from mulib.record import LIBRARY
 
-SOURCES = ("kernels", "data", "models", "hooks.py", "wiring.py", "train.py", "unlearn", "assess")  # what results depend on
+# What a result depends on.
+SOURCES = ("kernels", "data", "models", "hooks.py", "wiring.py", "train.py", "unlearn", "assess")
 
 
 class Job(NamedTuple):
