@@ -1,17 +1,21 @@
 """The whole experiment: what it writes, that it goes on where it was stopped, and what it refuses."""
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import layouts
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import mulib.assess.plan
 from mulib import InputError, assess, audit, data, models, train, unlearn
+from mulib.__main__ import main
 from mulib.assess import Plan
 from mulib.assess.plan import Job
 from mulib.data import ImageSet, Logits, Task, catalogue
@@ -184,6 +188,27 @@ def test_the_default_folder_belongs_to_the_plan_and_the_sources(monkeypatch):
 def test_bad_plans(changes, message):
     with pytest.raises(InputError, match=message):
         plan(**changes)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar10-fast"])
+def test_the_command_for_the_papers_experiment_runs_from_end_to_end(name, tmp_path, monkeypatch):
+    """Smoke, on a generated CIFAR-10: every method, and ε from what was written."""
+    layouts.cifar_batches(tmp_path / "cifar-10-batches-py", each=120)
+    monkeypatch.setenv("MULIB_DATA", str(tmp_path))
+    command = ["assess", name, "--tier", "smoke", "--workers", "1", "--folder", str(tmp_path / "run")]
+    for arguments in (command, ["epsilon", str(tmp_path / "run" / "original-0"), "--all"]):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert all(method in result.output for method in (*assess.get(name).methods, "null"))
+
+
+@pytest.mark.parametrize("name", sorted(mulib.assess.plan.PLANS))
+def test_every_plan_names_a_task_a_network_and_methods_that_exist(name):
+    for tier in ("smoke", "quick", "paper"):
+        found = assess.get(name, tier)
+        assert found.name == name
+        models.resnet18(3, **found.network)
+        inspect.signature(train.fit).bind(None, None, **found.training)
 
 
 def test_unknown_plans_methods_and_task_options():

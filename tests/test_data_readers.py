@@ -221,6 +221,20 @@ def test_cifar_is_found_by_either_layout(tmp_path):
     assert len(data.cifar10(unseen=10).train) == 100
 
 
+def test_a_smaller_cifar_is_drawn_by_the_seed(tmp_path):
+    layouts.cifar_batches(tmp_path / "cifar-10-batches-py", each=100)
+    whole = data.cifar10(unseen=0)
+    task, again, other = (data.cifar10(images=50, unseen=2, seed=seed) for seed in (0, 0, 1))
+    assert (len(task.train), len(task.forget_index), len(task.test), len(task.unseen)) == (50, 1, 8, 2)
+    assert task.train.names.tolist() == again.train.names.tolist() != other.train.names.tolist()
+    place = {name: i for i, name in enumerate(whole.train.names)}
+    rows = [place[name] for name in task.train.names]
+    assert torch.equal(task.train.images, whole.train.images[rows])
+    assert torch.equal(task.train.labels, whole.train.labels[rows])
+    with pytest.raises(InputError, match="images is 501: expected 1 … 500 of the training images"):
+        data.cifar10(images=501)
+
+
 def test_the_seed_draws_cifars_forget_set(tmp_path):
     layouts.cifar_batches(tmp_path / "cifar-10-batches-py", each=100)
     first, again, other = (data.cifar10(unseen=10, seed=seed).forget_index.tolist() for seed in (0, 0, 1))

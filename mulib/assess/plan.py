@@ -187,21 +187,23 @@ def _ages(tier: str, labels: str) -> Plan:
 
 
 def _cifar10(tier: str, fast: bool) -> Plan:
-    """CIFAR-10 as the paper trains it, or in a sixth of the epochs; smoke and quick are narrow and short."""
+    """CIFAR-10 as the paper trains it, or in a sixth of the epochs; smoke and quick: a part, a narrow net."""
     paper = tier == "paper"
-    epochs = {"smoke": 1, "quick": 4, "paper": 16 if fast else 100}[tier]
+    epochs = {"smoke": 1, "quick": 16, "paper": 16 if fast else 100}[tier]
     training = {"epochs": epochs, "lr": 0.2, "batch_size": 256, "schedule": "onecycle", "nesterov": True}
     if not fast:
-        training = {"epochs": epochs, "lr": 0.1, "batch_size": 128, "schedule": (35, 70, 90)}
+        steps = tuple(epochs * percent // 100 for percent in (35, 70, 90))
+        training = {"epochs": epochs, "lr": 0.1, "batch_size": 128, "schedule": steps}
+    part = {"smoke": {"images": 500, "unseen": 20}, "quick": {"images": 5000, "unseen": 200}, "paper": {}}[tier]
     return Plan(
         name="cifar10-fast" if fast else "cifar10",
         task="cifar10",
-        task_options={"augment": "crop" if fast else "paper"},
-        network={"width": 64 if paper else 4, "stem": "cifar" if paper else "face"},
+        task_options={"augment": "crop" if fast else "paper", **part},
+        network={"width": {"smoke": 2, "quick": 8, "paper": 64}[tier], "stem": "cifar" if paper else "face"},
         training=training | {"precision": "bf16"},
         methods={name: {"precision": "bf16"} for name in EIGHT} if paper else _hurried(128),
         originals=1,
-        models={"smoke": 2, "quick": 16, "paper": 16 if fast else 80}[tier],
+        models={"smoke": 4, "quick": 16, "paper": 16 if fast else 80}[tier],
         own=False,
     )
 

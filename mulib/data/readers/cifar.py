@@ -42,6 +42,7 @@ def cifar10(
     *,
     download: bool = False,
     augment: Literal["paper", "crop"] = "paper",
+    images: int | None = None,
     val: int = 0,
     unseen: int = 1000,
     seed: int = 0,
@@ -57,20 +58,25 @@ def cifar10(
         path: where it lies; by default it is looked for in MULIB_DATA.
         download: fetch torchvision's archive into the cache where it is not found; checked against its MD5.
         augment: the paper's, or "crop": without AutoAugment, which short training needs less than it costs.
+        images: a smaller CIFAR-10: so many of the training images, drawn by `seed`, and a fifth as many test images.
         val: images of the retain set to hold out for validation. The paper has none: with 0, `val` is empty.
         unseen: test images to set aside as the attack's non-members; 0 leaves all 10,000 in `test`, as the paper does.
-        seed: draws the forget set (unless published), val and unseen.
+        seed: draws the forget set (unless published), the smaller part, val and unseen.
 
     Raises:
-        InputError: no data, a damaged file, a label outside 0 … 9, `val` or `unseen` out of range.
+        InputError: no data, a damaged file, a label outside 0 … 9, `images`, `val` or `unseen` out of range.
     """
     archive = _open(path, download)
     pickled = "data_batch_1" in archive
     train, test = _batches(archive) if pickled else _folders(archive)
+    generator = torch.Generator().manual_seed(seed)
+    if images is not None:
+        if not 0 < images <= len(train):
+            raise InputError(f"images is {images}: expected 1 … {len(train)} of the training images.")
+        train, test = _part(train, images, generator), _part(test, images // 5, generator)
     if not 0 <= unseen < len(test):
         raise InputError(f"unseen is {unseen}: expected 0 … {len(test) - 1} of the test images.")
-    generator = torch.Generator().manual_seed(seed)
-    forget = _published_forget_set(train) if pickled else None
+    forget = _published_forget_set(train) if pickled and images is None else None
     if forget is None:
         forget = torch.randperm(len(train), generator=generator)[: max(1, len(train) // 50)].sort().values
     order = torch.randperm(len(test), generator=generator)
@@ -157,6 +163,10 @@ def _folders(archive: Archive) -> tuple[ImageSet, ImageSet]:
     data = ImageSet(found.images, labels, CLASSES, **NORMALISE, names=np.array(whole), digests=found.digests)
     cut = len(names["train"])
     return data.subset(torch.arange(cut)), data.subset(torch.arange(cut, len(data)))
+
+
+def _part(data: ImageSet, n: int, generator: torch.Generator) -> ImageSet:
+    return data.subset(torch.randperm(len(data), generator=generator)[:n].sort().values)
 
 
 def _published_forget_set(train: ImageSet) -> Tensor | None:
