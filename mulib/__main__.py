@@ -1,6 +1,7 @@
 """The command line: ``python -m mulib COMMAND`` or ``mulib COMMAND``. A command is a function of the library."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -30,40 +31,72 @@ def main():
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeatable.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Notebooks at a time.")
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter. Repeatable.")
+@click.option(
+    "--grid", type=click.Path(dir_okay=False), help="A YAML file that says what to run, instead of the above."
+)
+@click.option("--scheduler", metavar="tcp://…", help="Run on the Dask cluster there, not on this machine alone.")
+@click.option(
+    "--retries", type=click.IntRange(0), default=0, show_default=True, help="How often what fails is tried again."
+)
+@click.option("--track", type=click.Choice(["wandb"]), help="Send what came out to Weights & Biases, too.")
 @click.option("--force", is_flag=True, help="Run again what a record already holds.")
 @click.option("--timeout", type=click.IntRange(0), default=0, help="Seconds a cell may take; 0: no limit.")
-def run(notebooks, tier, seeds, jobs, pairs, force, timeout):
-    """Execute notebooks (by name or its beginning, such as 13; all by default) and stage them for the book."""
-    from mulib import execute
+@click.pass_context
+def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, track, force, timeout):
+    """Execute notebooks (by name or its beginning, such as 13; all by default) and stage them for the book.
+
+    With --grid, one table of all that came out is written beside the runs, as Parquet and as CSV.
+    """
+    from mulib import batch, execute
 
     root = execute.find_root()
-    overrides = execute.parse_overrides(pairs)
-    planned = execute.plan(root, execute.find_notebooks(root, notebooks), tier, seeds, overrides, timeout)
-    shown_seed = None if overrides else seeds[0]  # the book shows the first seed of the tier as it is
-    failed = _report(planned, execute.run(planned, jobs, force), shown_seed)
+    if grid is None:
+        overrides = execute.parse_overrides(pairs)
+        planned = execute.plan(root, execute.find_notebooks(root, notebooks), tier, seeds, overrides, timeout)
+    else:
+        given = [
+            name
+            for name in ("notebooks", "tier", "seeds", "pairs")
+            if ctx.get_parameter_source(name).name == "COMMANDLINE"
+        ]
+        if given:
+            raise InputError(f"--grid says what to run; leave out {' and '.join(given)}, or write them into {grid}.")
+        planned = batch.read_grid(root, grid, timeout)
+    finished = (
+        batch.run_on_dask(planned, scheduler, force, retries)
+        if scheduler
+        else execute.run(planned, jobs, force, retries)
+    )
+    failed = _report(planned, finished, track)
+    if grid is not None:
+        for path in batch.write_table(planned, root / "_executed" / Path(grid).stem):
+            click.echo(path)
     sys.exit(1 if failed else 0)
 
 
-def _report(planned, finished, shown_seed):
-    """Print one line per finished job and a summary; stage the runs of `shown_seed`; return how many failed."""
+def _report(planned, finished, tracked):
+    """Print one line per finished job and a summary; stage what the book shows; return how many failed."""
     from tqdm import tqdm
 
+    from mulib.batch import track
     from mulib.execute import stage
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
     for job, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
-        head = f"{job.name}  {job.tier}  seed {job.seed}"
+        head = "  ".join([job.name, job.tier, f"seed {job.seed}", *(f"{k}={v}" for k, v in job.overrides.items())])
         if "error" in result:
             counts["failed"] += 1
             tqdm.write(f"FAILED  {head}: {result['error']}\n{result['details']}".rstrip(), file=sys.stderr)
             continue
-        if job.seed == shown_seed:
+        if job.shown:
             stage(job)
         if result.get("skipped"):
             counts["already there"] += 1
             tqdm.write(f"there   {head}  (--force runs it again)")
         else:
             counts["executed"] += 1
+            if tracked:
+                track(job)
             tqdm.write(f"done    {head}  {result['seconds']:.1f} s  {result['kib']} KiB")
     click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts["failed"]

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 from mulib.errors import InputError
 from mulib.record import LIBRARY, replace
@@ -90,19 +91,18 @@ def plan(root, notebooks, tier, seeds, overrides=None, timeout=0):
             values = {**shared, "seed": seed, **(overrides or {})}
             values = {name: value for name, value in values.items() if name in (known or [])}
             output = _output(root, notebook, tier, seed, overrides)
-            jobs.append(Job(str(root), str(notebook), str(output), tier, seed, values, timeout))
+            shown = not overrides and seed == seeds[0]  # the book shows the first seed of the tier as it is
+            paths = str(root), str(notebook), str(output)
+            jobs.append(Job(*paths, tier, seed, values, timeout, dict(overrides or {}), shown))
     return jobs
 
 
-def run(jobs, workers=1, force=False):
-    """Execute `jobs`, `workers` at a time; yield (job, result) as they finish.
-
-    A result is {"seconds", "kib"}, {"skipped": True} when a record already holds the run, or {"error", "details"}.
-    """
+def run(jobs, workers=1, force=False, retries=0):
+    """Execute `jobs`, `workers` at a time; yield (job, result of `run_one`) as they finish."""
     for root in {job.root for job in jobs}:
         sweep(Path(root) / "_executed")
     with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(_run_one, job, workers, force): job for job in jobs}
+        futures = {pool.submit(run_one, job, workers, force, retries): job for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -132,14 +132,31 @@ def sweep(folder):
             path.unlink(missing_ok=True)
 
 
-def _run_one(job, workers, force):
-    if not force and job.done():
-        return {"skipped": True}
+def run_one(job, workers=1, force=False, retries=0):
+    """Execute one job in a process of its own, one of `workers` that share the machine, again when it fails.
+
+    Returns {"seconds", "kib"}, {"skipped": True} when a record already holds the run, or {"error", "details"}. Whoever
+    else executes the same job on this folder, on whatever machine, is waited for: nothing is run twice.
+    """
+    lock = (
+        Path(job.root) / "_executed" / "locks" / (Path(job.output).relative_to(job.root).as_posix().replace("/", "."))
+    )
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        if not force and job.done():
+            return {"skipped": True}
+        for _ in range(retries + 1):
+            result = _execute(job, workers)
+            if "error" not in result:
+                break
+        return result
+
+
+def _execute(job, workers):
     from mulib.job import to_json
 
-    command = [sys.executable, "-m", "mulib.job"]
     ended = subprocess.run(
-        command,
+        [sys.executable, "-m", "mulib.job"],
         input=to_json(job),
         capture_output=True,
         text=True,

@@ -31,7 +31,10 @@ from mulib.tidy import tidy
 
 @dataclass
 class Job:
-    """What to execute and where to put it. `output` is the executed notebook; its record lies beside it."""
+    """What to execute and where to put it. `output` is the executed notebook; its record lies beside it.
+
+    `overrides` are the parameters that differ from the tier's; a run without any, of the first seed, is `shown`.
+    """
 
     root: str
     notebook: str
@@ -40,6 +43,8 @@ class Job:
     seed: int
     parameters: dict = field(default_factory=dict)
     timeout: int = 0  # seconds a cell may take, 0 for as long as it wants
+    overrides: dict = field(default_factory=dict)
+    shown: bool = False
 
     @property
     def name(self):

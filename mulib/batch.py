@@ -1,0 +1,179 @@
+"""A grid of runs from one YAML file: what is in it, on which machines it runs, and one table of what came out.
+
+The project's folder must be seen by every machine at the same path. There is no other state than the runs in it: a
+batch that was stopped, wherever it ran, is taken up by giving the same command again.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+import math
+from pathlib import Path
+
+import yaml
+
+from mulib.errors import InputError
+from mulib.execute import TIERS, find_notebooks, plan, run_one
+from mulib.record import Record, replace
+
+KEYS = ("notebooks", "tier", "seeds", "datasets", "parameters")
+
+
+def read_grid(root, path, timeout=0):
+    """Return the jobs of a YAML file: one mapping, or a list of them, each the product of its lists.
+
+    notebooks: names as `mulib run` takes them, all without; tier: quick by default; seeds: 0 by default;
+    datasets: values of the parameter `dataset`; parameters: {name: value or list of values}.
+
+    Raises:
+        InputError: no such file, no YAML, an unknown key, an empty list, or a parameter that a notebook does not have.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a grid ({error}): expected YAML with {', '.join(KEYS)}.") from None
+    blocks = content if isinstance(content, list) else [content]
+    jobs = [job for block in blocks for job in _block(root, path, block, timeout)]
+    return list({job.output: job for job in jobs}.values())  # what two blocks ask for is run once
+
+
+def _block(root, path, block, timeout):
+    if not isinstance(block, dict) or (unknown := set(block) - set(KEYS)):
+        what = ", ".join(sorted(unknown)) if isinstance(block, dict) else repr(block)
+        raise InputError(f"{path} has {what}: expected a mapping of {', '.join(KEYS)}.")
+    tier = block.get("tier", "quick")
+    if tier not in TIERS:
+        raise InputError(f"{path} has tier {tier!r}: expected one of {', '.join(TIERS)}.")
+    varied = dict(block.get("parameters") or {})
+    if "datasets" in block:
+        varied["dataset"] = block["datasets"]
+    lists = {name: values if isinstance(values, list) else [values] for name, values in varied.items()}
+    names, seeds = block.get("notebooks", []), block.get("seeds", [0])
+    for what, values in {"notebooks": names, "seeds": seeds, **lists}.items():
+        if not isinstance(values, list) or (not values and what != "notebooks"):
+            raise InputError(f"{path} has {what}: {values!r}, expected a list of at least one.")
+    notebooks = find_notebooks(root, [_name(name) for name in names])
+    for values in itertools.product(*lists.values()):
+        yield from plan(root, notebooks, tier, seeds, dict(zip(lists, values, strict=True)), timeout)
+
+
+def _name(name):
+    """YAML reads 08 as text but 7 and 07 as the number seven."""
+    return f"{name:02d}" if isinstance(name, int) else str(name)
+
+
+def run_on_dask(jobs, scheduler, force=False, retries=0, timeout=20):
+    """Execute `jobs` on the Dask cluster at `scheduler` ("tcp://…"); yield (job, result) like `execute.run`.
+
+    A job whose worker dies goes to another one, as often as Dask's `allowed-failures` permits. `timeout` are the
+    seconds that the scheduler has to answer.
+    """
+    from distributed import Client, as_completed
+
+    try:
+        client = Client(scheduler, timeout=timeout)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {scheduler} ({error}): start one, and give its address."
+        ) from None
+    with client:
+        threads = client.nthreads()  # {worker: how many jobs it takes at a time}
+        if not threads:
+            raise InputError(f"the scheduler at {scheduler} has no worker: start one with `dask worker {scheduler}`.")
+        share = max(threads.values())
+        futures = {
+            client.submit(run_one, job, share, force, retries, key=_key(job, force), pure=False): job for job in jobs
+        }
+        for future in as_completed(futures):
+            if error := future.exception():
+                result = {"error": f"its worker was lost ({type(error).__name__})", "details": str(error)}
+            else:
+                result = future.result()
+            yield futures[future], result
+
+
+def _key(job, force):
+    what = json.dumps([job.output, job.parameters, force], sort_keys=True)
+    return f"{Path(job.output).stem}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+
+
+def table(jobs):
+    """Return a pandas.DataFrame with one row for each metric of each finished one of `jobs`.
+
+    Columns: notebook, tier, seed; the parameters in which the jobs differ; metric, value (float, NaN for words) and
+    text (None for numbers); seconds, peak_memory_mb, commit, dirty, gpu, started.
+    """
+    import pandas
+
+    records = [Record.read(job.record) for job in jobs if job.done()]
+    every = {name for record in records for name in record.asked["parameters"]} - {"tier", "seed"}
+    seen = {name: {str(record.asked["parameters"].get(name)) for record in records} for name in every}
+    varied = sorted(name for name, values in seen.items() if len(values) > 1)
+    columns = ["notebook", "tier", "seed", *varied, "metric", "value", "text", "seconds", "peak_memory_mb"]
+    rows = [row for record in records for row in _rows(record, varied)]
+    frame = pandas.DataFrame(rows, columns=[*columns, "commit", "dirty", "gpu", "started"])
+    for name in varied:  # a column of Parquet has one type
+        if frame[name].map(type).nunique() > 1:
+            frame[name] = frame[name].map(str)
+    return frame
+
+
+def _rows(record, varied):
+    came_out, came_from = record.came_out, record.came_from
+    head = {name: record.asked[name] for name in ("notebook", "tier", "seed")}
+    head |= {name: record.asked["parameters"].get(name) for name in varied}
+    tail = {"seconds": came_out["timings"]["seconds"], "peak_memory_mb": came_out["peak_memory_mb"]}
+    tail |= {name: came_from[name] for name in ("commit", "dirty", "started")} | {"gpu": came_from["hardware"]["gpu"]}
+    for metric, content in sorted(record.metrics.items()):
+        try:
+            value, text = float(content), None
+        except ValueError:
+            value, text = math.nan, content
+        yield head | {"metric": metric, "value": value, "text": text} | tail
+
+
+def write_table(jobs, path):
+    """Write `table(jobs)` as `path` with the endings .parquet and .csv, each in one step; return the two paths."""
+    frame, parquet = table(jobs), io.BytesIO()
+    frame.to_parquet(parquet, index=False)
+    path = Path(path)
+    replace(path.with_suffix(".parquet"), parquet.getvalue())
+    replace(path.with_suffix(".csv"), frame.to_csv(index=False).encode())
+    return path.with_suffix(".parquet"), path.with_suffix(".csv")
+
+
+def track(job):
+    """Write a finished job to Weights & Biases: parameters, metrics and provenance; WANDB_MODE=offline keeps it here.
+
+    A run is named by its record, so that one that is sent twice stands there once.
+
+    Raises:
+        InputError: the package wandb is not installed, or nobody is logged in.
+    """
+    try:
+        import wandb
+    except ImportError:
+        raise InputError("--track wandb needs the package wandb: run `pip install wandb`.") from None
+    record, folder = Record.read(job.record), Path(job.root) / "_executed" / "wandb"
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"notebook": job.name, **record.asked["parameters"], "tier": job.tier, "seed": job.seed}
+    try:
+        run = wandb.init(
+            project="machine-unlearning-executed",
+            group=job.name,
+            name=Path(job.output).stem,
+            id=hashlib.sha256(json.dumps(record.came_from, sort_keys=True).encode() + job.output.encode()).hexdigest()[
+                :16
+            ],
+            resume="allow",
+            dir=folder,
+            config=config | {"came_from": record.came_from},
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+    except wandb.errors.UsageError as error:
+        raise InputError(f"wandb refuses ({error}): run `wandb login`, or set WANDB_MODE=offline.") from None
+    run.summary.update(
+        {**record.metrics, **record.came_out["timings"], "peak_memory_mb": record.came_out["peak_memory_mb"]}
+    )
+    run.finish()
