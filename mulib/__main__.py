@@ -234,6 +234,56 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
 
 
 @main.command()
+@click.argument("papers", nargs=-1, metavar="PAPER...")
+@click.option("--accept", is_flag=True, help="Hold later reports against this one.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number and claim as JSON.")
+def report(papers, accept, as_json):
+    """Print the verdicts on what the papers report, from the runs that are here and those in book/results.
+
+    Exits with 1 when something that was reproduced in the last accepted report no longer is.
+    """
+    import json
+    from dataclasses import asdict
+
+    from mulib import execute, reported
+
+    root = execute.find_root()
+    verdicts = reported.report(root)
+    known = dict.fromkeys(item.paper for item in verdicts)
+    if unknown := [paper for paper in papers if paper not in known]:
+        raise InputError(f"book/reported has no paper {unknown[0]!r}: expected one of {', '.join(known)}.")
+    lost = reported.regressed(verdicts, reported.read_accepted(root))
+    if accept:
+        reported.accept(root, verdicts)
+    shown = [item for item in verdicts if item.paper in (papers or known)]
+    click.echo(
+        json.dumps([asdict(item) for item in shown], indent=2, ensure_ascii=False) if as_json else _verdicts(shown)
+    )
+    for item in lost:
+        click.echo(f"no longer reproduced: {item.id} is {item.verdict} ({item.reason})", err=True)
+    sys.exit(1 if lost and not accept else 0)
+
+
+def _verdicts(items):
+    """The claims of each paper, a line each, and how its numbers are judged."""
+    from collections import Counter
+
+    from mulib.reported import VERDICTS
+
+    lines = []
+    for paper in dict.fromkeys(item.paper for item in items):
+        ours = [item for item in items if item.paper == paper]
+        claims = [item for item in ours if item.id.startswith("claim.")]
+        counts = Counter(item.verdict for item in ours if item not in claims)
+        numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+        lines += [f"{paper}: numbers: {numbers or 'none'}"]
+        lines += [f"  {item.verdict:<14} {item.text}" + f" ({item.reason})" * bool(item.reason) for item in claims]
+    if waiting := sorted({item.notebook for item in items if item.notebook and not item.judged}):
+        lines.append(f"Not run here, except perhaps in smoke: {', '.join(waiting)}.")
+    return "\n".join(lines)
+
+
+@main.command()
 @click.argument("name")
 def fetch(name):
     """Fetch public data by NAME, such as forget-with-precision, verify its checksums and print where it lies."""

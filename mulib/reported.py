@@ -3,6 +3,7 @@
 The papers' numbers are `book/reported/*.yml`; ours are the metrics of records, named TABLE.ROW.COLUMN.
 """
 
+import json
 import math
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -12,8 +13,9 @@ import yaml
 
 from mulib.errors import InputError
 from mulib.execute import staged
-from mulib.record import Record
+from mulib.record import Record, replace
 
+ACCEPTED = "book/reported/accepted.json"
 VERDICTS = ("reproduced", "partial", "failed", "not attempted")
 RULES = {
     "digits": "recomputed from the authors' own files: reproduced when our value, rounded or cut to the printed "
@@ -36,6 +38,11 @@ class Comparison:
     spread: float | None = None
     difference: float | None = None
     record: Record | None = None
+
+
+def read_papers(root):
+    """Return the papers of `book/reported`, in the order of their files' names."""
+    return [read_paper(path) for path in sorted((Path(root) / "book" / "reported").glob("*.yml"))]
 
 
 def read_paper(path):
@@ -97,6 +104,71 @@ def compare_claim(claim, records):
     if verdict not in VERDICTS:
         raise InputError(f"{claim['notebook']} recorded {name} = {verdict!r}; it must be one of {', '.join(VERDICTS)}")
     return Comparison(claim["text"], "", "", verdict, record.metrics.get(f"{name}.reason", ""), record=record)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One number or claim as `mulib report` lists it. `id` is TABLE.ROW.COLUMN, or claim.ID."""
+
+    paper: str
+    id: str
+    text: str
+    verdict: str
+    reason: str
+    notebook: str | None
+    judged: bool  # by a run of the quick or the paper tier: in smoke, a verdict means nothing
+
+
+def report(root):
+    """Return the Verdict of every printed number and every claim of the papers in `book/reported`, in their order."""
+    return [item for paper in read_papers(root) for item in _report(root, paper)]
+
+
+def _report(root, paper):
+    for entry in [*paper.get("tables", []), *paper.get("claims", [])]:
+        records = read_records(root, entry["notebook"]) if entry["notebook"] else []
+        records = [record for record in records if record.asked["tier"] != "smoke"]
+        if "rows" in entry:
+            keys = [f"{entry['id']}.{key}.{column}" for key, row in entry["rows"].items() for column in row["values"]]
+            found = compare_table(entry, records)
+        else:
+            keys, found = [f"claim.{entry['id']}"], [compare_claim(entry, records)]
+        for key, item in zip(keys, found, strict=True):
+            text = f"{item.row}, {entry['columns'][item.column]['label']}: {item.printed}" if item.column else item.row
+            yield Verdict(paper["paper"], key, text, item.verdict, item.reason, entry["notebook"], bool(records))
+
+
+def regressed(verdicts, before):
+    """Return those of `verdicts` that were reproduced in `before`, {id: verdict}, and no longer are.
+
+    What no run on this machine has judged is not among them, and what the papers' data no longer holds is.
+    """
+    now = {item.id: item for item in verdicts}
+    good = [key for key, verdict in before.items() if verdict == "reproduced"]
+    gone = [Verdict("", key, "", "not attempted", "book/reported no longer has it", None, True) for key in good]
+    found = [now.get(key, lost) for key, lost in zip(good, gone, strict=True)]
+    return [item for item in found if item.judged and item.verdict != "reproduced"]
+
+
+def read_accepted(root):
+    """Return {id: verdict} as last accepted; empty when nothing was."""
+    path = Path(root) / ACCEPTED
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not JSON ({error}); restore it, or write it anew with `mulib report --accept`"
+        ) from None
+
+
+def accept(root, verdicts):
+    """Make `verdicts` those that later ones are held against; those not judged here keep what was accepted before."""
+    before = read_accepted(root)
+    kept = {item.id: item.verdict if item.judged else before.get(item.id) for item in verdicts}
+    text = json.dumps({key: verdict for key, verdict in sorted(kept.items()) if verdict}, indent=1)
+    replace(Path(root) / ACCEPTED, (text + "\n").encode())
 
 
 def judge(printed, ours, spread=None, agreement="digits"):

@@ -8,9 +8,12 @@ import sys
 
 import nbformat
 import pytest
+import yaml
+from click.testing import CliRunner
 from projects import ROOT, code, notebook, prose
 
 from mulib import InputError, reported
+from mulib.__main__ import main
 from mulib.record import Record, code_cells, fingerprint, provenance
 
 ASKED = {"notebook": "13_x", "tier": "quick", "parameters": {"seed": 0}, "seed": 0}
@@ -156,6 +159,64 @@ def test_a_recorded_run_at_full_size_speaks_before_the_rendered_one(tmp_path):
     record("smoke", a=2.0).write(tmp_path / "_executed" / "notebooks" / "13_x.json")
     found = reported.read_records(tmp_path, "13_x")
     assert [entry.asked["tier"] for entry in found] == ["paper", "smoke", "quick"]
+
+
+@pytest.fixture
+def reproduced(tmp_path, monkeypatch):
+    """A project whose one notebook reproduced a number and a claim, accepted as such."""
+    monkeypatch.chdir(tmp_path)
+    paper = {"paper": "key", "title": "T", "tables": [table()], "claims": [CLAIM]}
+    (tmp_path / "book" / "reported").mkdir(parents=True)
+    (tmp_path / "notebooks" / "params").mkdir(parents=True)
+    (tmp_path / "book" / "reported" / "key.yml").write_text(yaml.safe_dump(paper))
+    rendered(tmp_path, **{"t.finetune.epsilon": 3.74, "t.finetune.accuracy": 90.0, "claim.best": "reproduced"})
+    assert CliRunner().invoke(main, ["report", "--accept"], catch_exceptions=False).exit_code == 0
+    return tmp_path
+
+
+CLAIM = {"id": "best", "text": "It is best.", "source": "abstract", "notebook": "13_x"}
+
+
+def rendered(folder, tier="quick", **metrics):
+    record(tier, **metrics).write(folder / "_executed" / "notebooks" / "13_x.json")
+
+
+def report(*arguments):
+    return CliRunner().invoke(main, ["report", *arguments], catch_exceptions=False)
+
+
+def test_the_report_prints_the_verdicts(reproduced):
+    result = report()
+    assert result.exit_code == 0
+    assert "key: numbers: 1 reproduced, 1 failed\n  reproduced     It is best." in result.output
+    rows = {row["id"]: row["verdict"] for row in json.loads(report("--json").stdout)}
+    assert rows == {"t.finetune.epsilon": "reproduced", "t.finetune.accuracy": "failed", "claim.best": "reproduced"}
+    assert "has no paper 'other': expected one of key" in report("other").output
+
+
+def test_a_planted_regression_is_flagged_until_it_is_accepted(reproduced):
+    rendered(reproduced, **{"t.finetune.epsilon": 9.0, "t.finetune.accuracy": 94.58, "claim.best": "failed"})
+    result = report()
+    assert result.exit_code == 1
+    assert "no longer reproduced: claim.best is failed" in result.stderr
+    assert "no longer reproduced: t.finetune.epsilon is failed (other digits, spread unknown)" in result.stderr
+    assert "accuracy" not in result.stderr  # it was failed, and is better now
+    assert report("--accept").exit_code == 0
+    assert report().exit_code == 0
+
+
+def test_a_claim_that_its_notebook_no_longer_records_is_a_regression(reproduced):
+    rendered(reproduced, **{"t.finetune.epsilon": 3.74})
+    assert "no longer reproduced: claim.best is not attempted" in report().stderr
+
+
+def test_what_was_not_run_here_or_in_smoke_only_is_no_regression_and_stays_accepted(reproduced):
+    rendered(reproduced, "smoke", **{"claim.best": "failed", "t.finetune.epsilon": 0.0})
+    result = report("--accept")
+    assert result.exit_code == 0
+    assert "Not run here, except perhaps in smoke: 13_x." in result.output
+    rendered(reproduced, **{"claim.best": "failed", "t.finetune.epsilon": 3.74})
+    assert report().exit_code == 1
 
 
 PAPERS = sorted((ROOT / "book" / "reported").glob("*.yml"))

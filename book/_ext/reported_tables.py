@@ -8,7 +8,7 @@ from sphinx.errors import ExtensionError
 from mulib import InputError
 from mulib.execute import find_notebooks, staged
 from mulib.record import Record
-from mulib.reported import RULES, VERDICTS, compare_claim, compare_table, read_paper, read_records
+from mulib.reported import RULES, VERDICTS, compare_claim, compare_table, read_papers, read_records
 from mulib.show.glue import format_value
 
 COLOURS = {"reproduced": "success", "partial": "warning", "failed": "danger", "not attempted": "muted"}
@@ -19,7 +19,7 @@ def reported_page(root):
 
     Raises InputError when not one of them was compared with a run.
     """
-    papers = [read_paper(path) for path in sorted((root / "book" / "reported").glob("*.yml"))]
+    papers = read_papers(root)
     papers.sort(key=lambda paper: all(table["notebook"] is None for table in paper.get("tables", [])))
     parts, counts = [], dict.fromkeys(VERDICTS, 0)
     for paper in papers:

@@ -33,7 +33,7 @@ class Row:
         retain, forget, test: mean over the models of the accuracy, or of the absolute error of values.
         epsilon: the audit against the retrained models; empty for the originals themselves.
         own: the same where every unlearned model has an original of its own; None where the plan has none.
-        cost: seconds of a model of this kind over those of a retrained one, medians.
+        cost: seconds of a model of this kind over those of a retrained one, medians; of one core, on the CPU.
     """
 
     approach: str
