@@ -1,21 +1,29 @@
-"""Sphinx extension: the directives {reported-and-reproduced} and {runs}, made from the papers' data and the records."""
+"""Sphinx extension: pages that are made from the papers' data, the records, and the executed notebooks.
 
+{reported-and-reproduced}  every printed number beside ours
+{claims}                   every claim in words; {claims} PAPER those of one paper
+{fidelity-notes} 09 13     the fidelity notes of these chapters
+{runs}                     the runs that the book renders
+"""
+
+import json
 import re
 from pathlib import Path
 
+from mdit_py_plugins.anchors.index import slugify
 from sphinx.errors import ExtensionError
 
 from mulib import InputError
 from mulib.execute import find_notebooks, staged
 from mulib.record import Record
 from mulib.reported import RULES, VERDICTS, compare_claim, compare_table, read_papers, read_records
-from mulib.show.glue import format_value
+from mulib.show.glue import format_value, glued
 
 COLOURS = {"reproduced": "success", "partial": "warning", "failed": "danger", "not attempted": "muted"}
 
 
 def reported_page(root):
-    """Return the Markdown of the papers' numbers and claims beside ours, attempted papers first.
+    """Return the Markdown of the papers' numbers beside ours, attempted papers first.
 
     Raises InputError when not one of them was compared with a run.
     """
@@ -29,12 +37,51 @@ def reported_page(root):
             parts.append(_table(table, found))
             for comparison in found:
                 counts[comparison.verdict] += 1
-        if claims := paper.get("claims", []):
-            parts.append(_claims(root, claims, counts))
     if not sum(counts[verdict] for verdict in VERDICTS[:3]):
         raise InputError("book/reported was compared with no run at all; run the notebooks, or record their runs")
     rules = "\n".join(f"- *{name}*: {rule}." for name, rule in RULES.items())
     return "\n\n".join([_counted(counts), f"How a number is judged:\n\n{rules}", *parts])
+
+
+def claims_page(root, wanted=None):
+    """Return the Markdown of every claim in words, its verdict and where the evidence stands; of one paper, or of all.
+
+    Raises InputError when there is no such paper.
+    """
+    papers = [paper for paper in read_papers(root) if wanted in (None, paper["paper"])]
+    if not papers:
+        raise InputError(f"book/reported has no paper {wanted!r}")
+    parts, counts = [], dict.fromkeys(VERDICTS, 0)
+    for paper in papers:
+        rows = []
+        for claim in paper.get("claims", []):
+            item = compare_claim(claim, _records(root, claim))
+            counts[item.verdict] += 1
+            said = [_text(item.row), _text(claim["source"]), f"{_badge(item.verdict)} {_text(item.reason)}"]
+            rows.append([*said, _evidence(root, claim, item.record)])
+        if wanted is None:
+            parts.append(f"## {paper['title']}\n\n{{cite:t}}`{paper['paper']}`")
+        parts.append(_pipe_table(["claim", "where", "verdict", "evidence"], rows))
+    return "\n\n".join([_counted(counts, "Claims"), *parts] if wanted is None else parts)
+
+
+def fidelity_page(root, numbers):
+    """Return the fidelity notes of chapters, such as "09 13", as they stand there, with their numbers filled in."""
+    parts = []
+    for notebook in map(Path, find_notebooks(root, numbers.split())):
+        path = staged(root, notebook.stem)
+        cells = json.loads(notebook.read_bytes())["cells"]
+        values = glued(json.loads(path.read_bytes())) if path.exists() else {}
+        text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        found = re.search(r"^## Fidelity notes\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+        if found is None:
+            raise InputError(f"{notebook.name} has no section *Fidelity notes*")
+        note = found[1]
+        for name in set(re.findall(r"\{glue:text\}`([^`]+)`", note)):
+            note = note.replace(f"{{glue:text}}`{name}`", _text(values.get(name, (None, "–"))[1]))
+        title = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
+        parts.append(f"### Chapter {_link(notebook.stem, notebook.stem[:2])}: {title}\n{note}")
+    return "\n\n".join(parts)
 
 
 def runs_page(root):
@@ -85,14 +132,20 @@ def _table(table, found):
     return "\n\n".join([*lines, f"Judged by *{table['agreement']}*.{ours}", _pipe_table(head, rows)])
 
 
-def _claims(root, claims, counts):
-    rows = []
-    for claim in claims:
-        item = compare_claim(claim, _records(root, claim))
-        counts[item.verdict] += 1
-        verdict = [_badge(item.verdict), _text(item.reason), _run(item.record)]
-        rows.append([_text(item.row), _text(claim["source"]), *verdict])
-    return "### Claims in words\n\n" + _pipe_table(["claim", "source", "verdict", "reason", "run"], rows)
+def _evidence(root, claim, record):
+    """Return a link to the section of the notebook that records the claim, and the run; "–" where there is none."""
+    if record is None:
+        return "–"
+    (path,) = find_notebooks(root, [claim["notebook"]])
+    heading = None
+    for cell in json.loads(Path(path).read_bytes())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            heading = (re.findall(r"^##+ (.+)$", source, re.MULTILINE) or [heading])[-1]
+        elif claim["id"] in source and heading:
+            break
+    anchor = f"#{slugify(heading)}" if heading else ""
+    return f"[{_text(heading or claim['notebook'])}](../notebooks/{claim['notebook']}.ipynb{anchor}); {_run(record)}"
 
 
 def _records(root, entry):
@@ -113,9 +166,9 @@ def _machines(records):
     return [f"**{', '.join(names)}** ran on: {_text(text)}" for text, names in seen.items()]
 
 
-def _counted(counts):
+def _counted(counts, what="Numbers"):
     numbers = ", ".join(f"{_badge(verdict)} {counts[verdict]}" for verdict in VERDICTS)
-    return f"Numbers and claims on this page: {numbers}."
+    return f"{what} on this page: {numbers}."
 
 
 def _run(record):
@@ -176,19 +229,26 @@ def _folded(title, content):
     return f":::{{dropdown}} {title}\n{content}\n:::"
 
 
-MADE = {"reported-and-reproduced": reported_page, "runs": runs_page}
+MADE = {
+    "reported-and-reproduced": reported_page,
+    "claims": claims_page,
+    "fidelity-notes": fidelity_page,
+    "runs": runs_page,
+}
+_DIRECTIVE = re.compile(rf"^```\{{({'|'.join(MADE)})\}} *(.*)\n```$", re.MULTILINE)
 
 
 def fill(app, docname, source):
     """Put what `MADE` makes in the place of its empty directive, before the page is parsed."""
-    for name, make in MADE.items():
-        directive = f"```{{{name}}}\n```"
-        if directive in source[0]:
-            app.env.note_reread()  # records change without the page's source changing
-            try:
-                source[0] = source[0].replace(directive, make(Path(app.srcdir)))
-            except InputError as error:
-                raise ExtensionError(str(error)) from None
+
+    def made(match):
+        app.env.note_reread()  # records change without the page's source changing
+        try:
+            return MADE[match[1]](Path(app.srcdir), *filter(None, [match[2].strip()]))
+        except InputError as error:
+            raise ExtensionError(str(error)) from None
+
+    source[0] = _DIRECTIVE.sub(made, source[0])
 
 
 def setup(app):
