@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mulib import InputError, data
+from mulib.data import catalogue
 from mulib.data.download import cache_folder
 from mulib.data.readers.cifar import CLASSES
 
@@ -335,3 +336,66 @@ def test_a_folder_without_such_names_is_refused(tmp_path):
     layouts.write(tmp_path / "AgeDB" / "a.jpg", layouts.image_bytes(1))
     with pytest.raises(InputError, match=r"AgeDB holds no image with agedb's file names"):
         data.agedb()
+
+
+def own(folder, text="", people=True):
+    """A folder of twelve pictures and its table.csv."""
+    sets = ["retain"] * 5 + ["forget"] * 2 + ["val", "test", "test", "unseen", "unseen"]
+    lines = ["file,label,set" + ",person" * people]
+    for i, name in enumerate(sets):
+        layouts.write(folder / "images" / f"{i}.png", layouts.image_bytes(i, (16, 16)))
+        lines.append(f"images/{i}.png,{'cat' if i % 2 else 'dog'},{name}" + f",p{i // 2}" * people)
+    layouts.write(folder / "table.csv", "\n".join([*lines, *([text] if text else [])]) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_table_of_ones_own(tmp_path, kind):
+    path = layouts.pack(own(tmp_path / "pets"), kind)
+    task = data.table(path)
+    assert {name: len(part) for name, part in task.sets.items()} == {"retain": 5, "forget": 2, "test": 2, "unseen": 2}
+    assert task.name == "pets"
+    assert task.train.classes == ("cat", "dog")
+    assert task.forget.labels.tolist() == [0 if i % 2 else 1 for i in (5, 6)]
+    assert rows(task.forget.images) == expected([5, 6], (16, 16))
+    assert task.val.names.tolist() == ["images/7.png"]
+    assert task.forget.identities.tolist() == [2, 3]
+    assert data.table(path, size=8).train.images.shape[2:] == (8, 8)
+    assert catalogue.load("table", path=str(path)).train.identities is not None
+
+
+def test_a_tables_labels_can_be_values(tmp_path):
+    folder = own(tmp_path / "pets", people=False)
+    path = folder / "table.csv"
+    path.write_text(path.read_text().replace("cat", "3").replace("dog", "2.5"))
+    task = data.table(folder, labels="values")
+    assert task.train.labels.tolist() == [2.5, 3, 2.5, 3, 2.5, 3, 2.5]
+    assert task.train.identities is None
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("images/0.png,cat,train,p0", {}, "line 14 of table.csv .* has the set 'train': expected retain, forget"),
+        ("images/0.png,,test,p0", {}, "line 14 .* has an empty cell"),
+        ("../0.png,cat,test,p0", {}, "line 14"),
+        ("images/99.png,cat,test,p0", {}, "99.png"),
+        ("", {"labels": "values"}, "a label that is no number"),
+        ("", {"labels": "ages"}, "labels is 'ages'"),
+        ("", {"val": 2}, "table.csv has 1 rows of val: give one of the two"),
+    ],
+)
+def test_a_bad_table_is_one_sentence(tmp_path, text, options, message):
+    with pytest.raises(InputError, match=message):
+        data.table(own(tmp_path / "pets", text), **options)
+
+
+def test_a_table_lacks_a_column_or_a_set(tmp_path):
+    path = own(tmp_path / "pets") / "table.csv"
+    whole = path.read_text()
+    path.write_text(whole.replace("unseen", "test"))
+    with pytest.raises(InputError, match="has no row of set unseen"):
+        data.table(path.parent)
+    path.write_text(whole.replace("set", "part"))
+    with pytest.raises(InputError, match="has no column set: expected file, label, set"):
+        data.table(path.parent)

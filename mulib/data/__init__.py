@@ -8,6 +8,7 @@ from mulib.data.readers.ages import agedb, utkface
 from mulib.data.readers.celeba import celeba, mucac
 from mulib.data.readers.cifar import cifar10
 from mulib.data.readers.mufac import mufac
+from mulib.data.readers.table import table
 from mulib.data.sets import ImageSet, Request, Task
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "mucac",
     "mufac",
     "only",
+    "table",
     "utkface",
     "write_logits",
 ]

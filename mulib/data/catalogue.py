@@ -12,6 +12,7 @@ from mulib.data.readers.ages import AGEDB, UTKFACE, agedb, utkface
 from mulib.data.readers.celeba import CELEBA, MUCAC, celeba, mucac
 from mulib.data.readers.cifar import BATCHES, FOLDERS, cifar10
 from mulib.data.readers.mufac import MUFAC, mufac
+from mulib.data.readers.table import table
 from mulib.data.sets import Task
 from mulib.errors import InputError
 
@@ -57,13 +58,15 @@ def listing() -> list[Entry]:
 def load(name: str, **options) -> Task:
     """The task of that name, with the arguments of its function; CelebA at its files' own size unless asked.
 
+    "table" is one's own data: `load("table", path="folder")`.
+
     Raises:
         InputError: an unknown name or argument, or data that is not on this machine.
     """
-    if name in BUILT_IN or name in READERS:
-        function = BUILT_IN[name] if name in BUILT_IN else READERS[name][0]
+    functions = BUILT_IN | {reader: function for reader, (function, _) in READERS.items()} | {"table": table}
+    if function := functions.get(name):
         known = inspect.signature(function).parameters
         if unknown := set(options) - set(known):
             raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected {', '.join(known)}.")
         return function(**({"size": None} if function is celeba else {}) | options)
-    raise InputError(f"unknown data set {name!r}: expected one of {', '.join([*BUILT_IN, *READERS])}.")
+    raise InputError(f"unknown data set {name!r}: expected one of {', '.join(functions)}.")
