@@ -40,6 +40,7 @@ def tiny(seed=0, labels="classes"):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setitem(catalogue.BUILT_IN, "tiny", tiny)
+    monkeypatch.setattr(sys.modules["mulib.assess.run"], "_TASKS", {})
 
 
 def plan(**changes):
@@ -174,6 +175,18 @@ def test_the_default_folder_belongs_to_the_plan_and_the_sources(monkeypatch):
     before = plan().key()
     monkeypatch.setattr(mulib.assess.plan, "source", lambda: "edited")
     assert plan().key() != before
+
+
+def test_the_default_folder_belongs_to_the_readers_own_method_as_it_stands(monkeypatch):
+    before, own = (
+        plan().key(),
+        unlearn.Method("finetune", lambda model, request, *, epochs, lr, batch_size: 1, "x", "y"),
+    )
+    monkeypatch.setitem(unlearn.registry._METHODS, "finetune", own)
+    one = plan().key()
+    own = unlearn.Method("finetune", lambda model, request, *, epochs, lr, batch_size: 2, "x", "y")
+    monkeypatch.setitem(unlearn.registry._METHODS, "finetune", own)
+    assert len({before, one, plan().key()}) == 3
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,11 @@ class Plan:
         return json.loads(json.dumps(asdict(self)))
 
     def key(self) -> str:
-        """A short hash of the plan and of the sources that its results depend on."""
+        """A short hash of the plan and of the sources that its results depend on, a reader's own methods included."""
         digest = hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode() + source().encode())
+        for run in (unlearn.get(name).run for name in self.methods):
+            if not run.__module__.startswith("mulib."):
+                digest.update(inspect.getsource(run).encode())
         return digest.hexdigest()[:12]
 
     def scaled(self, **changes) -> Plan:

@@ -160,12 +160,12 @@ def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float,
     os.replace(part, path)
 
 
-_TASKS: dict[tuple[str, str], Task] = {}  # the last one that this process used
+_TASKS: dict[tuple[str, str, str], Task] = {}  # the last one that this process used
 
 
 def _task(plan: Plan, device: str) -> Task:
     """The task on the device, loaded once per process."""
-    key = plan.key(), device
+    key = plan.task, json.dumps(plan.as_dict()["task_options"], sort_keys=True), device
     if key not in _TASKS:
         _TASKS.clear()
         task = plan.load()
