@@ -150,6 +150,21 @@ def test_the_slider_changes_the_picture_by_mouse(visit):
     assert _picture(tab) != before
 
 
+def test_every_filter_of_the_picker_has_a_picture_of_its_own(visit):
+    """Without a kernel and a network: the arrow keys reach all of them."""
+    tab = visit("notebooks/05_choose_a_filter")
+    tab.locator(".mulib-control .noUi-handle").first.focus()
+    tab.keyboard.press("Home")
+    tab.wait_for_timeout(200)
+    seen = [_picture(tab)]
+    while len(seen) < 16:  # what the smoke tier's network has
+        tab.keyboard.press("ArrowRight")
+        tab.wait_for_timeout(100)
+        seen.append(_picture(tab))
+    assert len({source for source, _ in seen}) == 16
+    assert [alt.split()[1] for _, alt in seen] == [str(i) for i in range(16)]
+
+
 def _picture(tab):
     """Return (source, alt text) of the first control's picture."""
     image = tab.locator(".mulib-control:has(.noUi-handle) img").first

@@ -1,0 +1,112 @@
+"""The picker in a real JupyterLab: the notebook is opened, run, and its slider moved."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from projects import ROOT, mulib
+
+NOTEBOOK = "05_choose_a_filter"
+RUN = """async () => {
+    await jupyterapp.shell.currentWidget.sessionContext.ready;
+    await jupyterapp.commands.execute('notebook:run-all-cells');
+}"""
+
+
+@contextlib.contextmanager
+def lab(folder, settings):
+    """A JupyterLab server on `folder`; yields its address and token."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = settings / "@jupyterlab" / "notebook-extension"
+    place.mkdir(parents=True)
+    (place / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    options = ["--no-browser", "--allow-root", f"--ServerApp.port={port}", "--IdentityProvider.token=t"]
+    options += ["--LabApp.expose_app_in_browser=True"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options, f"--ServerApp.root_dir={folder}"],
+        env={**os.environ, "JUPYTERLAB_SETTINGS_DIR": str(settings), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token=t", timeout=5)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_the_slider_moves_the_picture_in_jupyterlab(tmp_path):
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        reason = "no Chromium here: JupyterLab was not looked at"
+        pytest.fail(reason) if os.environ.get("MULIB_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    source = (ROOT / "notebooks" / f"{NOTEBOOK}.ipynb").read_text()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "picker.ipynb").write_text(source.replace('tier = \\"quick\\"', 'tier = \\"smoke\\"', 1))
+    with lab(folder, tmp_path / "settings") as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+        tab.goto(f"{address}/lab/tree/picker.ipynb?token=t")
+        tab.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
+        tab.set_default_timeout(240_000)
+        tab.evaluate(RUN)
+        control = tab.locator(".mulib-control").first
+        control.evaluate("box => box.scrollIntoView()")
+        control.locator("img").first.wait_for(timeout=30_000)
+        handle = control.locator(".noUi-handle").first
+        handle.focus()
+        seen = [shown(control)]
+        for _ in range(2):
+            tab.keyboard.press("ArrowLeft" if seen[0][1].startswith(("Filter 14 ", "Filter 15 ")) else "ArrowRight")
+            tab.wait_for_timeout(500)
+            seen.append(shown(control))
+        browser.close()
+    assert len({picture for picture, _ in seen}) == 3
+    assert len({alt for _, alt in seen}) == 3
+
+
+def shown(control):
+    """The picture that can be seen: its source and its alt text."""
+    image = control.locator("img:visible").first
+    return image.get_attribute("src"), image.get_attribute("alt")
+
+
+def test_the_chosen_filter_is_a_parameter(tmp_path):
+    """papermill's -p filter_index changes the result below, and a filter that does not exist is one sentence."""
+    for part in ("notebooks", "mulib"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    found = {}
+    for number in (1, 5, 999):
+        process = mulib(tmp_path, "run", "05", "--tier", "smoke", "-p", "filter_index", number)
+        if number == 999:
+            assert process.returncode == 1
+            assert "there is no filter 999 in 'layer3': expected 0 … 15" in process.stderr
+            continue
+        assert process.returncode == 0, process.stderr
+        (path,) = (tmp_path / "_executed" / "runs" / "smoke").glob("05_*.json")
+        metrics = json.loads(path.read_text())["came_out"]["metrics"]
+        path.unlink()
+        assert metrics["chosen"] == number
+        found[number] = metrics["chosen.iou"], metrics["moved.after"]
+    assert found[1] != found[5]
