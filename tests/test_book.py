@@ -14,6 +14,7 @@ import yaml
 from projects import ROOT, code, mulib, notebook, parameters, prose
 
 from mulib.check import PAGE_BYTES
+from mulib.reported import read_papers
 
 BUILD = ROOT / "_build" / "test-book"  # kept from one test run to the next: what is unchanged is not executed again
 SCREENSHOTS = ROOT / "_build" / "screenshots"
@@ -169,6 +170,27 @@ def _picture(tab):
     """Return (source, alt text) of the first control's picture."""
     image = tab.locator(".mulib-control:has(.noUi-handle) img").first
     return image.get_attribute("src"), image.get_attribute("alt")
+
+
+def test_every_attempted_claim_links_to_its_evidence(html):
+    text = (html / "book" / "claims.html").read_text()
+    claims = [claim for paper in read_papers(ROOT) for claim in paper["claims"]]
+    for claim in claims:
+        if claim["notebook"]:
+            assert re.search(rf'href="\.\./notebooks/{claim["notebook"]}\.html#[\w-]+"', text), claim["id"]
+    assert text.count("<tr") >= len(claims)
+
+
+@pytest.mark.parametrize("paper", [path.stem for path in (ROOT / "book" / "reported").glob("*.yml")])
+def test_a_papers_page_has_its_claims_and_gathers_its_fidelity_notes(html, paper):
+    text = (html / "book" / f"paper_{paper}.html").read_text()
+    notes = text.partition('id="where-text-and-code-disagree"')[2]
+    assert notes.count("Chapter <a") == len(re.findall(r"`{3}\{fidelity-notes\}(.*)", _source(paper))[0].split())
+    assert "{glue:text}" not in notes
+
+
+def _source(paper):
+    return (ROOT / "book" / f"paper_{paper}.md").read_text()
 
 
 def test_mathematics_is_drawn(visit):
