@@ -137,15 +137,15 @@ def _evidence(root, claim, record):
     if record is None:
         return "–"
     (path,) = find_notebooks(root, [claim["notebook"]])
-    heading = None
+    heading = found = None
     for cell in json.loads(Path(path).read_bytes())["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             heading = (re.findall(r"^##+ (.+)$", source, re.MULTILINE) or [heading])[-1]
-        elif claim["id"] in source and heading:
-            break
-    anchor = f"#{slugify(heading)}" if heading else ""
-    return f"[{_text(heading or claim['notebook'])}](../notebooks/{claim['notebook']}.ipynb{anchor}); {_run(record)}"
+        elif claim["id"] in source:  # where it is named last, the verdict is given
+            found = heading
+    anchor = f"#{slugify(found)}" if found else ""
+    return f"[{_text(found or claim['notebook'])}](../notebooks/{claim['notebook']}.ipynb{anchor}); {_run(record)}"
 
 
 def _records(root, entry):
