@@ -1,9 +1,11 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from projects import absent
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,3 +26,17 @@ def published():
     if found is None:
         pytest.skip("the published logits are not here: set MULIB_DATA or run `mulib fetch forget-with-precision`")
     return found
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium for all tests; without one they are skipped, or fail where MULIB_REQUIRE_BROWSER is 1."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        absent("no Chromium here: nothing was looked at in a browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -7,10 +7,16 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbformat import v4
 
 ROOT = Path(__file__).parents[1]
 PARAMETERS = "tier = 'quick'\ndevice = 'cpu'\nseed = 7"
+
+
+def absent(reason):
+    """Skip a browser test, or fail it where MULIB_REQUIRE_BROWSER is 1."""
+    pytest.fail(reason) if os.environ.get("MULIB_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
 
 
 def notebook(*cells):

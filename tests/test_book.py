@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from projects import ROOT, code, mulib, notebook, parameters, prose
+from projects import ROOT, absent, code, mulib, notebook, parameters, prose
 
 from mulib.check import PAGE_BYTES
 from mulib.reported import read_papers
@@ -56,20 +56,11 @@ def html():
 
 
 @pytest.fixture(scope="session")
-def chromium(html):
-    """A headless Chromium; without one the browser tests are skipped, or fail where MULIB_REQUIRE_BROWSER is 1."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    absent = "Chromium" if program is None else "npm" if not (html / "_static" / "vendor").exists() else ""
-    if absent:
-        reason = f"no {absent} here: the book was not looked at in a browser, offline"
-        pytest.fail(reason) if os.environ.get("MULIB_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def chromium(html, browser):
+    """The browser, where the book's scripts were vendored for use without a network."""
+    if not (html / "_static" / "vendor").exists():
+        absent("no npm here: the book was not looked at in a browser, offline")
+    return browser
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import sys
 import time
 import urllib.request
 
-import pytest
 from projects import ROOT, mulib
 
 NOTEBOOK = "05_choose_a_filter"
@@ -53,19 +52,12 @@ def lab(folder, settings):
         server.wait(30)
 
 
-def test_the_slider_moves_the_picture_in_jupyterlab(tmp_path):
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        reason = "no Chromium here: JupyterLab was not looked at"
-        pytest.fail(reason) if os.environ.get("MULIB_REQUIRE_BROWSER") == "1" else pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
+def test_the_slider_moves_the_picture_in_jupyterlab(tmp_path, browser):
     source = (ROOT / "notebooks" / f"{NOTEBOOK}.ipynb").read_text()
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "picker.ipynb").write_text(source.replace('tier = \\"quick\\"', 'tier = \\"smoke\\"', 1))
-    with lab(folder, tmp_path / "settings") as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with lab(folder, tmp_path / "settings") as address:
         tab = browser.new_page(viewport={"width": 1280, "height": 1000})
         tab.goto(f"{address}/lab/tree/picker.ipynb?token=t")
         tab.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
@@ -81,7 +73,7 @@ def test_the_slider_moves_the_picture_in_jupyterlab(tmp_path):
             tab.keyboard.press("ArrowLeft" if seen[0][1].startswith(("Filter 14 ", "Filter 15 ")) else "ArrowRight")
             tab.wait_for_timeout(500)
             seen.append(shown(control))
-        browser.close()
+        tab.close()
     assert len({picture for picture, _ in seen}) == 3
     assert len({alt for _, alt in seen}) == 3
 
