@@ -170,6 +170,19 @@ def test_a_folder_of_another_plan_is_refused(finished):
         assess.run(plan(models=3), finished.folder, workers=1)
 
 
+def test_plans_in_the_cache_share_the_models_that_start_from_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
+    first = assess.run(plan(), workers=1, progress=False)
+    other = assess.run(plan(methods={"poison": {"batch_size": 16}}, originals=3), workers=1, progress=False)
+    longer = assess.run(plan(training={"epochs": 1, "lr": 0.05, "batch_size": 16}), workers=1, progress=False)
+    for job in plan().jobs()[0]:
+        files = [run.folder / "models" / f"{job.name}.safetensors" for run in (first, other, longer)]
+        assert files[0].samefile(files[1])
+        assert not files[0].samefile(files[2])
+    assert other.scores("original")["test"].shape == (3,)
+    assert torch.equal(first.logits("retrained"), other.logits("retrained"))
+
+
 def test_the_default_folder_belongs_to_the_plan_and_the_sources(monkeypatch):
     assert plan().key() == plan().key() != plan(seed=1).key()
     before = plan().key()

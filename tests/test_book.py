@@ -157,6 +157,26 @@ def test_every_filter_of_the_picker_has_a_picture_of_its_own(visit):
     assert [alt.split()[1] for _, alt in seen] == [str(i) for i in range(16)]
 
 
+def test_two_menus_choose_the_axes(visit):
+    """By keyboard, without a kernel: either menu changes the picture, and each pair has its own."""
+    tab = visit("notebooks/14_side_by_side")
+    control = tab.locator(".mulib-control").first
+    menus, picture = control.locator("select"), control.locator("img:visible").first
+    assert menus.count() == 2
+    seen = set()
+    for up in range(3):
+        for across in range(3):
+            for menu, index in ((menus.nth(0), up), (menus.nth(1), across)):
+                menu.focus()
+                tab.keyboard.press("Home")
+                for _ in range(index):
+                    tab.keyboard.press("ArrowDown")
+            tab.wait_for_timeout(150)
+            seen.add((picture.get_attribute("src"), picture.get_attribute("alt")))
+    assert len({source for source, _ in seen}) == 9
+    assert len({alt for _, alt in seen}) == 9
+
+
 def _picture(tab):
     """Return (source, alt text) of the first control's picture."""
     image = tab.locator(".mulib-control:has(.noUi-handle) img").first

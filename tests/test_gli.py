@@ -304,6 +304,13 @@ def test_the_validation_score_by_hand(forget, val, expected):
     assert validation_score(Fixed(), request) == pytest.approx(expected)
 
 
+def test_the_validation_score_against_other_nonmembers():
+    """A model that fails on the forget set, as it does on images like it, is as good as one that never saw them."""
+    request = Request(confident(1, 1), confident(0, 8), confident(8, 0))
+    assert validation_score(Fixed(), request, confident(0, 5)) == pytest.approx(1)
+    assert validation_score(Fixed(), request, confident(5, 0)) == validation_score(Fixed(), request)
+
+
 def test_the_validation_score_is_kolmogorov_and_smirnovs():
     from scipy.stats import ks_2samp
 

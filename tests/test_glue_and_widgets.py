@@ -12,7 +12,7 @@ from PIL import Image
 from projects import code, notebook
 
 from mulib import InputError
-from mulib.show import glue, picker, slider
+from mulib.show import glue, picker, pickers, slider
 from mulib.show.glue import format_value, glued, jsonable, plain
 from mulib.show.widgets import encode
 
@@ -109,7 +109,31 @@ def test_a_control_shows_its_values_and_names_its_pictures(control):
     assert chooser.link.target == (stack, "selected_index")
 
 
+def test_two_menus_together_choose_a_picture():
+    maps = [[np.full((2, 2), 3 * i + j, np.uint8) for j in range(3)] for i in range(2)]
+    alts = [[f"Row {i}, place {j}." for j in range(3)] for i in range(2)]
+    box = pickers(maps, ["up:", "across:"], alts, [["a", "b"], ["x", "y", "z"]])
+    up, across, stack = box.children
+    assert [[text for text, _ in menu.options] for menu in (up, across)] == [["a", "b"], ["x", "y", "z"]]
+    assert 'alt="Row 1, place 2."' in stack.children[1].children[2].value
+    assert (up.link.source, up.link.target) == ((up, "index"), (stack, "selected_index"))
+    assert [link.source for link in across.links] == [(across, "index")] * 2
+    assert [link.target[0] for link in across.links] == list(stack.children)
+
+
 MAPS = [np.zeros((2, 2)), np.ones((2, 2))]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "values", "message"),
+    [
+        ([MAPS, MAPS[:1]], [["a", "b"], ["x", "y"]], "as many pictures in each row"),
+        ([MAPS, MAPS], [["a", "b"], ["x"]], "one value per picture, got 2 pictures, 2 alt texts and 1 values"),
+    ],
+)
+def test_two_menus_need_a_full_table(pictures, values, message):
+    with pytest.raises(InputError, match=message):
+        pickers(pictures, ["up:", "across:"], [["One.", "Two."]] * 2, values)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,17 @@ def test_digits_splits_are_disjoint_and_seeded():
     assert not torch.equal(task.train.images, other.train.images)
 
 
+def test_mislabelling_a_set_changes_every_label_and_nothing_else():
+    val = data.digits().val
+    wrong = data.mislabelled(val, seed=3)
+    assert (wrong.labels != val.labels).all()
+    assert (wrong.labels >= 0).all()
+    assert (wrong.labels < 10).all()
+    assert torch.equal(wrong.images, val.images)
+    assert torch.equal(wrong.labels, data.mislabelled(val, seed=3).labels)
+    assert not torch.equal(wrong.labels, data.mislabelled(val, seed=4).labels)
+
+
 def test_mislabelled_digits_carry_only_wrong_labels():
     wrong, right = data.digits(0), data.digits(0, mislabelled=False)
     assert torch.equal(wrong.forget.images, right.forget.images)

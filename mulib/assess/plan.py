@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -106,6 +106,12 @@ class Plan:
                 digest.update(inspect.getsource(run).encode())
         return digest.hexdigest()[:12]
 
+    def scratch_key(self) -> str:
+        """A short hash of what the models that start from nothing depend on: plans that share it share these models."""
+        whole = self.as_dict()
+        parts = {name: whole[name] for name in ("task", "task_options", "network", "training", "seed")}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + source().encode()).hexdigest()[:12]
+
     def scaled(self, **changes) -> Plan:
         """The plan with other numbers, such as `models`, `originals` or `seed`; None leaves one as it is."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
@@ -139,10 +145,14 @@ EIGHT += ("selective_pruning", "pruning_last", "pruning_complex", "activation_re
 PACE = 5  # quick tiers unlearn for a fifth of the paper's epochs at five times its rates: no setting was searched for
 
 
-def _hurried(batch_size: int, rate: float = PACE) -> dict[str, dict[str, object]]:
-    """The eight methods with the paper's epochs divided by `PACE`, and its rates multiplied by `rate`."""
+def hurried(names: Iterable[str], *, batch_size: int, rate: float = PACE) -> dict[str, dict[str, object]]:
+    """{method: arguments} for a `Plan`: the default epochs divided by `PACE`, at least one; all rates times `rate`.
+
+    >>> hurried(["finetune"], batch_size=50, rate=2)
+    {'finetune': {'epochs': 1, 'lr': 0.002, 'batch_size': 50}}
+    """
     found = {}
-    for name in EIGHT:
+    for name in names:
         known = inspect.signature(unlearn.get(name).run).parameters
         epochs = {k: max(1, p.default // PACE) for k, p in known.items() if k.endswith("epochs")}
         rates = {k: p.default * rate for k, p in known.items() if k.endswith("lr")}
@@ -159,7 +169,7 @@ def _digits(tier: str) -> Plan:
         task_options={},
         network={"width": 2 if small else 8, "in_channels": 1, "stem": "face"},
         training={"epochs": 1 if small else 24, "lr": 0.1, "schedule": "onecycle", "batch_size": 50},
-        methods=_hurried(50),
+        methods=hurried(EIGHT, batch_size=50),
         originals=2 if small else 3,
         models={"smoke": 4, "quick": 16, "paper": 80}[tier],
     )
@@ -170,7 +180,9 @@ def _ages(tier: str, labels: str) -> Plan:
     small, values = tier == "smoke", labels == "years"
     people = {"people": 12, "pictures": 2, "forget": 3, "val": 2, "test": 3, "unseen": 3}
     people = people if small else {"people": 150, "pictures": 8, "forget": 15, "val": 20, "test": 50, "unseen": 15}
-    methods = _hurried(50, rate=1 if values else PACE)  # an error in years has large gradients: the paper's own rates
+    methods = hurried(
+        EIGHT, batch_size=50, rate=1 if values else PACE
+    )  # an error in years has large gradients: the paper's own rates
     for name in ("poison", "hybrid"):  # on ages, the paper poisons for two epochs
         methods[name]["epochs" if name == "poison" else "poison_epochs"] = 2
     # An absolute error in years has gradients of another size than a cross-entropy: Adam does not mind.
@@ -204,7 +216,7 @@ def _cifar10(tier: str, fast: bool) -> Plan:
         task_options={"augment": "crop" if fast else "paper", **part},
         network={"width": {"smoke": 2, "quick": 8, "paper": 64}[tier], "stem": "cifar" if paper else "face"},
         training=training | {"precision": "bf16"},
-        methods={name: {"precision": "bf16"} for name in EIGHT} if paper else _hurried(128),
+        methods={name: {"precision": "bf16"} for name in EIGHT} if paper else hurried(EIGHT, batch_size=128),
         originals=1,
         models={"smoke": 4, "quick": 16, "paper": 16 if fast else 80}[tier],
         own=False,

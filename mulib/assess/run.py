@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -37,7 +38,8 @@ def run(
 ) -> Assessment:
     """Train, unlearn and predict what `plan` asks for and `folder` does not hold yet, and open the results.
 
-    Every finished model is a safetensors file that is never trained again. On the CPU each worker has one thread, so
+    Every finished model is a safetensors file that is never trained again; in the cache, other plans with the same
+    data, network and training find the originals and retrained models there. On the CPU each worker has one thread, so
     the numbers do not depend on how many workers there are. A second call on the same folder waits for the first.
 
     Args:
@@ -51,11 +53,13 @@ def run(
         InputError: `folder` belongs to another plan, or the data is not on this machine.
         DivergedError: a loss that is not finite; the last good weights are kept, and their file is named.
     """
+    shelf = cache_folder() / "assess" / f"scratch-{plan.scratch_key()}" if folder is None else None
     folder = Path(folder) if folder is not None else cache_folder() / "assess" / f"{plan.name}-{plan.key()}"
     folder.mkdir(parents=True, exist_ok=True)
     workers = workers or (4 if device.startswith("cuda") else os.cpu_count() or 1)
     with FileLock(folder / ".lock"):
         _claim(plan, folder)
+        _share(plan, shelf, folder)
         bar = _Bar(plan, folder, workers, progress)
         for wave in plan.jobs():
             missing = [job for job in wave if not _file(folder, job).exists()]
@@ -69,6 +73,7 @@ def run(
                 done = parallel(joblib.delayed(_train)(*arguments, job, _run_of(job)) for job in missing)
             for job, seconds in done:
                 bar.finished(job, seconds)
+            _share(plan, folder, shelf)
         bar.close()
         results = Assessment(folder, plan)
         results.publish()
@@ -88,6 +93,17 @@ def _claim(plan: Plan, folder: Path) -> None:
         replace(note, json.dumps({"plan": plan.as_dict(), "source": source()}, indent=1).encode())
     for part in (folder / "models").glob(".*.part.*"):
         part.unlink(missing_ok=True)
+
+
+def _share(plan: Plan, source: Path | None, target: Path | None) -> None:
+    """Give the models that start from nothing to `target` too, as links to the same files."""
+    if source is None or target is None:
+        return
+    (target / "models").mkdir(parents=True, exist_ok=True)
+    for job in plan.jobs()[0]:
+        if _file(source, job).exists():
+            with contextlib.suppress(OSError):  # there already, or a disk without links
+                _file(target, job).hardlink_to(_file(source, job))
 
 
 def _file(folder: Path, job: Job) -> Path:

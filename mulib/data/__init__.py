@@ -1,7 +1,6 @@
 """Data: tasks and requests, readers of real data sets, the leak check, and where data is found."""
 
-from mulib.data.attributes import only
-from mulib.data.digits import digits
+from mulib.data.digits import digits, mislabelled
 from mulib.data.download import fetch, find
 from mulib.data.logits import Logits, write_logits
 from mulib.data.readers.ages import agedb, utkface
@@ -10,6 +9,7 @@ from mulib.data.readers.cifar import cifar10
 from mulib.data.readers.mufac import mufac
 from mulib.data.readers.table import table
 from mulib.data.sets import ImageSet, Request, Task
+from mulib.data.targets import only
 
 __all__ = [
     "ImageSet",
@@ -22,6 +22,7 @@ __all__ = [
     "digits",
     "fetch",
     "find",
+    "mislabelled",
     "mucac",
     "mufac",
     "only",

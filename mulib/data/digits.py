@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from sklearn.datasets import load_digits
+from torch import Tensor
 
 from mulib.data.sets import ImageSet, Task
 from mulib.errors import InputError
@@ -41,9 +44,25 @@ def digits(seed: int = 0, *, forget: int = 100, mislabelled: float = 1.0) -> Tas
     parts = dict(zip(SPLITS, order, strict=True))
     forget_index = torch.randperm(SPLITS["train"], generator=generator)[:forget]
     for where in (parts["train"][forget_index], parts["unseen"]):
-        wrong = (labels[where] + torch.randint(1, 10, (len(where),), generator=generator)) % 10
+        wrong = _wrong(labels[where], 10, generator)
         chosen = torch.arange(len(where)) < round(mislabelled * len(where))
         labels[where] = torch.where(chosen, wrong, labels[where])
     whole = ImageSet(images, labels, tuple("0123456789"), mean=(0.305,), std=(0.376,))
     sets = {name: whole.subset(index) for name, index in parts.items()}
     return Task("digits", forget_index=forget_index, **sets)
+
+
+def mislabelled(data: ImageSet, seed: int = 0) -> ImageSet:
+    """The same images, each with a label drawn uniformly from the wrong classes.
+
+    With digits whose forget set is mislabelled, `mislabelled(task.val)` is what that set would look like, had no model
+    trained on it: the non-members to choose a method's settings by (`unlearn.validation_score`).
+
+    Args:
+        data: labels (N,) int64, of two classes or more.
+    """
+    return replace(data, labels=_wrong(data.labels, data.outputs, torch.Generator().manual_seed(seed)))
+
+
+def _wrong(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+    return (labels + torch.randint(1, classes, (len(labels),), generator=generator).to(labels.device)) % classes

@@ -3,7 +3,7 @@
 from mulib.show.glue import glue
 from mulib.show.graph import essential_graph, essential_graph_alt
 from mulib.show.style import COLOURS, HEIGHT, WIDTH, histogram_pair, label, spread, table, use
-from mulib.show.widgets import picker, slider
+from mulib.show.widgets import picker, pickers, slider
 
 __all__ = [
     "COLOURS",
@@ -15,6 +15,7 @@ __all__ = [
     "histogram_pair",
     "label",
     "picker",
+    "pickers",
     "slider",
     "spread",
     "table",

@@ -90,12 +90,14 @@ def spread(values, format_spec=".2f"):
 
     >>> spread([0.5, 0.7], ".1f")
     '0.6 ± 0.1'
+    >>> spread([0.5, 0.7], "+.1f")
+    '+0.6 ± 0.1'
     """
     values = [float(value) for value in values]
     if not values:
         raise InputError("there is nothing to average: give one value per model")
     text = format(statistics.fmean(values), format_spec)
-    return f"{text} ± {statistics.stdev(values):{format_spec}}" if len(values) > 1 else text
+    return f"{text} ± {statistics.stdev(values):{format_spec.lstrip('+')}}" if len(values) > 1 else text
 
 
 class Table:

@@ -42,6 +42,32 @@ def picker(pictures, label, alts, values, start=0, width=None):
     return _linked(control, pictures, alts, start, width)
 
 
+def pickers(pictures, labels, alts, values):
+    """Return two drop-down menus, one above the other, that together choose a picture: pictures[i][j].
+
+    pictures, alts: rows of equal length, of what `picker` takes. labels: what the first menu (the row) and the second
+    (the place in it) choose. values: what each of them reads, a list per menu.
+    Raises InputError as `picker` does, or when the rows differ in length.
+    """
+    from ipywidgets import Dropdown, Stack, VBox, jslink
+
+    if len({len(row) for row in pictures}) != 1 or len(pictures) != len(alts):
+        raise InputError("two menus need a full table: as many pictures in each row, and a row of alt texts for each.")
+    _options([row[0] for row in pictures], [row[0] for row in alts], values[0], 0)
+    for row, said in zip(pictures, alts, strict=True):
+        columns = _options(row, said, values[1], 0)
+    rows = [(str(value), i) for i, value in enumerate(values[0])]
+    first, second = (
+        Dropdown(options=options, index=0, description=label, style=_LABEL)
+        for options, label in zip((rows, columns), labels, strict=True)
+    )
+    stacks = [_stack(*row, 0, None) for row in zip(pictures, alts, strict=True)]
+    second.links = [jslink((second, "index"), (stack, "selected_index")) for stack in stacks]
+    outer = Stack(stacks, selected_index=0)
+    first.link = jslink((first, "index"), (outer, "selected_index"))
+    return VBox([first, second, outer]).add_class("mulib-control")
+
+
 def encode(picture):
     """Return the bytes of a small palette PNG.
 
@@ -94,13 +120,19 @@ def _options(pictures, alts, values, start):
 
 def _linked(control, pictures, alts, start, width):
     """Return control and pictures as one box, joined by a front-end link (which is what survives the kernel)."""
-    from ipywidgets import HTML, Layout, Stack, VBox, jslink
+    from ipywidgets import VBox, jslink
+
+    stack = _stack(pictures, alts, start, width)
+    control.link = jslink((control, "index"), (stack, "selected_index"))
+    return VBox([control, stack]).add_class("mulib-control")
+
+
+def _stack(pictures, alts, start, width):
+    from ipywidgets import HTML, Layout, Stack
 
     shared = {"layout": Layout(), "style": HTML().style}  # one of each, not one per picture: the page stays small
     shown = [HTML(_img(*pair, width), **shared) for pair in zip(pictures, alts, strict=True)]
-    stack = Stack(shown, selected_index=start)
-    control.link = jslink((control, "index"), (stack, "selected_index"))
-    return VBox([control, stack]).add_class("mulib-control")
+    return Stack(shown, selected_index=start)
 
 
 def _img(picture, alt, width):

@@ -8,15 +8,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mulib.data.attributes import only
-from mulib.data.sets import ImageSet, Request
+from mulib.data.sets import Request
+from mulib.data.targets import only
 from mulib.errors import InputError
 from mulib.kernels.reversal import reverse_gradient
 from mulib.models import device_of
@@ -95,7 +95,7 @@ def remove_features(
     >>> logits = predict(removal.model, only(task.test, "Bald"))
     """
     features = _checked(request, task, features, adversary, game, images)
-    everything = _together(request)
+    everything = request.retain.joined(request.forget)
     data = request.forget if images == "forget" else everything
     f, a = copy.deepcopy(model), copy.deepcopy(adversary)
     g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copy.deepcopy(remover)
@@ -142,13 +142,6 @@ def _checked(request: Request, task: str, features, adversary: nn.Module, game: 
     if found != len(features):
         raise InputError(f"the adversary has {found} outputs for {len(features)} features: expected one for each.")
     return features
-
-
-def _together(request: Request) -> ImageSet:
-    """Retain and forget set as one, without what a model need not know."""
-    parts = request.retain, request.forget
-    both = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels")}
-    return replace(request.retain, **both, identities=None, names=None, digests=None)
 
 
 @contextmanager

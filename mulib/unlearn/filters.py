@@ -11,13 +11,12 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from mulib.data.attributes import only
 from mulib.data.sets import ImageSet, Request
+from mulib.data.targets import only
 from mulib.errors import InputError
 from mulib.kernels.masking import mask_where_active
 from mulib.maps import feature_maps
 from mulib.train import Precision, fit
-from mulib.unlearn.features import _together
 
 
 def blank(
@@ -83,7 +82,8 @@ def blank_filter(
 
     >>> unlearned = blank_filter(model, identifier, task.request, filter=47, task="Bald")
     """
-    data = _together(request) if task is None else only(_together(request), task)
+    data = request.retain.joined(request.forget)
+    data = data if task is None else only(data, task)
     blanked = blank(data, identifier, filter=filter, layer=layer, threshold=threshold)
     unlearned = copy.deepcopy(model)
     options = {"optimiser": "adam", "batch_size": batch_size, "weight_decay": weight_decay, "precision": precision}
