@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +19,9 @@ PACKAGES = (
     *("opencv-python", "papermill", "jupyter-book"),
 )
 LIBRARY = Path(__file__).resolve().parent
+
+# What the weights of a network depend on, beside its recipe.
+SOURCES = ("kernels", "data", "models", "hooks.py", "wiring.py", "train.py", "unlearn", "assess")
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,17 @@ def sha256(path):
     """Return the SHA-256 of a file, None when there is none."""
     path = Path(path)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+@cache
+def source():
+    """Return the hash of the library's part that trains: networks that were kept under another one are made anew."""
+    digest = hashlib.sha256()
+    for room in SOURCES:
+        place = LIBRARY / room
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(Path(file).relative_to(LIBRARY).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def commit(root):

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
 import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from mulib.data.download import cache_folder
 from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
 from mulib.models import device_of
+from mulib.record import part_name, source
 
 Schedule = Literal["constant", "cosine", "onecycle"] | Sequence[int]
 Precision = Literal["float32", "bf16"]
@@ -124,6 +131,39 @@ def fit(
     finally:
         model.train(was_training)
     return Fit(tuple(losses), step, time.perf_counter() - start)
+
+
+def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> float:
+    """`fit` once: the first call trains and keeps the weights in the cache, a later one with the same arguments,
+    in any notebook or process, loads them. Returns the seconds that the training took, of all threads.
+
+    The file belongs to the model's structure and first weights, the data's pixels and labels, the options, and the
+    library's sources.
+
+    Args:
+        also: what an `objective` does, in words; needed where there is one, because a function has no name for that.
+        options: as for `fit`.
+    """
+    if "objective" in options and not also:
+        raise InputError("there is an objective, but `also` is empty: say in it what the objective does.")
+    facts = {name: value for name, value in options.items() if name not in ("objective", "on_step", "progress")}
+    start = {"images": data.images, "labels": data.labels, **model.state_dict()}
+    digest = hashlib.sha256(repr((str(model), sorted(facts.items()), also, source())).encode())
+    digest.update(repr((data.mean, data.std, data.augment)).encode())
+    for name, value in start.items():
+        digest.update(f"{name} {tuple(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    path = cache_folder() / "networks" / f"{digest.hexdigest()[:16]}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            begin = time.process_time()
+            fit(model, data, **options)
+            note = {"seconds": repr(time.process_time() - begin)}
+            save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, part_name(path), note)
+            os.replace(part_name(path), path)
+    with safe_open(path, "pt") as file:
+        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
+        return float(file.metadata()["seconds"])
 
 
 def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

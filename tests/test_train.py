@@ -67,6 +67,41 @@ def test_schedules(schedule, expected, images):
     assert rates == pytest.approx(expected)
 
 
+def test_a_kept_network_is_trained_once(images, monkeypatch, tmp_path):
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
+    first, second, plain = tiny(), tiny(), tiny()
+    recipe = {"epochs": 2, "lr": 0.1, "batch_size": 16}
+    seconds = train.kept(first, images, **recipe)
+    train.fit(plain, images, **recipe)
+    with monkeypatch.context() as never:
+        never.setattr(train, "fit", None)
+        assert train.kept(second, images, **recipe) == seconds > 0
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, first.state_dict()[name])
+        assert torch.equal(value, second.state_dict()[name])
+
+
+def test_a_kept_network_belongs_to_all_that_it_depends_on(images, monkeypatch, tmp_path):
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
+    recipe = {"epochs": 1, "lr": 0.1, "batch_size": 16}
+
+    def objective(net, x, y):
+        return -train.loss_of(net(x), y)
+
+    others = dataclasses.replace(images, labels=1 - images.labels)
+    calls = [(tiny(), images, recipe), (tiny(1), images, recipe), (tiny(), others, recipe)]
+    calls += [(tiny(), images, recipe | {"lr": 0.2}), (tiny(), images, recipe | {"seed": 1})]
+    calls += [(tiny(), images, recipe | {"objective": objective, "also": "upwards"})]
+    for model, given, options in calls:
+        train.kept(model, given, **options)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == len(calls)
+    monkeypatch.setattr(train, "source", lambda: "edited")
+    train.kept(tiny(), images, **recipe)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == len(calls) + 1
+    with pytest.raises(InputError, match="there is an objective, but `also` is empty"):
+        train.kept(tiny(), images, objective=objective, **recipe)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_mode_is_restored(images, training):
     model = tiny().train(training)

@@ -20,12 +20,12 @@ from torch import nn
 from tqdm import tqdm
 
 from mulib import models, train, unlearn
-from mulib.assess.plan import Job, Plan, source
+from mulib.assess.plan import Job, Plan
 from mulib.assess.results import KEPT, Assessment, score, seconds_of
 from mulib.data.download import cache_folder
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
-from mulib.record import part_name, replace
+from mulib.record import part_name, replace, source
 
 
 def run(
