@@ -309,6 +309,8 @@ def test_the_validation_score_against_other_nonmembers():
     request = Request(confident(1, 1), confident(0, 8), confident(8, 0))
     assert validation_score(Fixed(), request, confident(0, 5)) == pytest.approx(1)
     assert validation_score(Fixed(), request, confident(5, 0)) == validation_score(Fixed(), request)
+    with pytest.raises(InputError, match="there are no non-members"):
+        validation_score(Fixed(), request, confident(0, 0))
 
 
 def test_the_validation_score_is_kolmogorov_and_smirnovs():

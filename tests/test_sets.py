@@ -98,6 +98,8 @@ def test_mislabelling_a_set_changes_every_label_and_nothing_else():
     assert torch.equal(wrong.images, val.images)
     assert torch.equal(wrong.labels, data.mislabelled(val, seed=3).labels)
     assert not torch.equal(wrong.labels, data.mislabelled(val, seed=4).labels)
+    with pytest.raises(InputError, match="expected int64 of at least 2"):
+        data.mislabelled(dataclasses.replace(val, labels=val.labels.float()))
 
 
 def test_mislabelled_digits_carry_only_wrong_labels():

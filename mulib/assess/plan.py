@@ -165,9 +165,8 @@ def _ages(tier: str, labels: str) -> Plan:
     small, values = tier == "smoke", labels == "years"
     people = {"people": 12, "pictures": 2, "forget": 3, "val": 2, "test": 3, "unseen": 3}
     people = people if small else {"people": 80, "pictures": 6, "forget": 10, "val": 20, "test": 50, "unseen": 10}
-    methods = hurried(
-        EIGHT, batch_size=50, rate=1 if values else PACE
-    )  # an error in years has large gradients: the paper's own rates
+    # An error in years has large gradients: the paper's own rates.
+    methods = hurried(EIGHT, batch_size=50, rate=1 if values else PACE)
     for name in ("poison", "hybrid"):  # on ages, the paper poisons for two epochs
         methods[name]["epochs" if name == "poison" else "poison_epochs"] = 2
     # An absolute error in years has gradients of another size than a cross-entropy: Adam does not mind.

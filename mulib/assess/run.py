@@ -95,15 +95,15 @@ def _claim(plan: Plan, folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _share(plan: Plan, source: Path | None, target: Path | None) -> None:
-    """Give the models that start from nothing to `target` too, as links to the same files."""
-    if source is None or target is None:
+def _share(plan: Plan, giver: Path | None, taker: Path | None) -> None:
+    """Give the models that start from nothing to `taker` too, as links to the same files."""
+    if giver is None or taker is None:
         return
-    (target / "models").mkdir(parents=True, exist_ok=True)
+    (taker / "models").mkdir(parents=True, exist_ok=True)
     for job in plan.jobs()[0]:
-        if _file(source, job).exists():
+        if _file(giver, job).exists():
             with contextlib.suppress(OSError):  # there already, or a disk without links
-                _file(target, job).hardlink_to(_file(source, job))
+                _file(taker, job).hardlink_to(_file(giver, job))
 
 
 def _file(folder: Path, job: Job) -> Path:

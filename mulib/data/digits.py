@@ -58,9 +58,11 @@ def mislabelled(data: ImageSet, seed: int = 0) -> ImageSet:
     With digits whose forget set is mislabelled, `mislabelled(task.val)` is what that set would look like, had no model
     trained on it: the non-members to choose a method's settings by (`unlearn.validation_score`).
 
-    Args:
-        data: labels (N,) int64, of two classes or more.
+    Raises:
+        InputError: labels that are not classes (N,) int64, or fewer than two of them.
     """
+    if data.labels.is_floating_point() or data.outputs < 2:
+        raise InputError(f"the labels are {data.labels.dtype} of {data.outputs} classes: expected int64 of at least 2.")
     return replace(data, labels=_wrong(data.labels, data.outputs, torch.Generator().manual_seed(seed)))
 
 

@@ -53,10 +53,8 @@ def pickers(pictures, labels, alts, values):
 
     if len({len(row) for row in pictures}) != 1 or len(pictures) != len(alts):
         raise InputError("two menus need a full table: as many pictures in each row, and a row of alt texts for each.")
-    _options([row[0] for row in pictures], [row[0] for row in alts], values[0], 0)
-    for row, said in zip(pictures, alts, strict=True):
-        columns = _options(row, said, values[1], 0)
-    rows = [(str(value), i) for i, value in enumerate(values[0])]
+    rows = _options([row[0] for row in pictures], [row[0] for row in alts], values[0], 0)
+    columns = [_options(row, said, values[1], 0) for row, said in zip(pictures, alts, strict=True)][-1]
     first, second = (
         Dropdown(options=options, index=0, description=label, style=_LABEL)
         for options, label in zip((rows, columns), labels, strict=True)

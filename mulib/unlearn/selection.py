@@ -25,13 +25,17 @@ def validation_score(model: nn.Module, request: Request, nonmembers: ImageSet | 
             `mulib.data.mislabelled(val)`.
 
     Raises:
-        InputError: val is empty, or the labels are values, such as ages.
+        InputError: val or `nonmembers` is empty, or the labels are values, such as ages.
 
     Source: form as Choi and Na, *Towards Machine Unlearning Benchmarks*, 2023 (NoMUS at λ = ½); the attack is Yeom et
     al., 2018.
     """
     if not len(request.val):
         raise InputError("the request has no validation set: hold one out of train, or take select=None.")
+    if nonmembers is not None and not len(nonmembers):
+        raise InputError(
+            "there are no non-members: pass validation images drawn as the forget set was, or None."
+        )
     sets = {"val": request.val, "forget": request.forget} | ({} if nonmembers is None else {"nonmembers": nonmembers})
     labels = {name: data.labels.cpu() for name, data in sets.items()}
     if labels["val"].is_floating_point() and labels["val"].ndim == 1:
