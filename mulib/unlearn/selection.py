@@ -33,9 +33,7 @@ def validation_score(model: nn.Module, request: Request, nonmembers: ImageSet | 
     if not len(request.val):
         raise InputError("the request has no validation set: hold one out of train, or take select=None.")
     if nonmembers is not None and not len(nonmembers):
-        raise InputError(
-            "there are no non-members: pass validation images drawn as the forget set was, or None."
-        )
+        raise InputError("there are no non-members: pass validation images drawn as the forget set was, or None.")
     sets = {"val": request.val, "forget": request.forget} | ({} if nonmembers is None else {"nonmembers": nonmembers})
     labels = {name: data.labels.cpu() for name, data in sets.items()}
     if labels["val"].is_floating_point() and labels["val"].ndim == 1:
