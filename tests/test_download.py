@@ -16,8 +16,9 @@ from mulib.data import download
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache and no MULIB_DATA."""
+    """The user's own cache folder, empty; no MULIB_DATA, no MULIB_CACHE."""
     monkeypatch.delenv("MULIB_DATA", raising=False)
+    monkeypatch.delenv("MULIB_CACHE", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
     return tmp_path / "cache" / "mulib"
 
