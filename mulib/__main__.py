@@ -47,12 +47,13 @@ def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, trac
 
     With --grid, one table of all that came out is written beside the runs, as Parquet and as CSV.
     """
-    from mulib import batch, execute
+    from mulib.press import grid as grids
+    from mulib.press import runs
 
-    root = execute.find_root()
+    root = runs.find_root()
     if grid is None:
-        overrides = execute.parse_overrides(pairs)
-        planned = execute.plan(root, execute.find_notebooks(root, notebooks), tier, seeds, overrides, timeout)
+        overrides = runs.parse_overrides(pairs)
+        planned = runs.plan(root, runs.find_notebooks(root, notebooks), tier, seeds, overrides, timeout)
     else:
         given = [
             name
@@ -61,15 +62,13 @@ def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, trac
         ]
         if given:
             raise InputError(f"--grid says what to run; leave out {' and '.join(given)}, or write them into {grid}.")
-        planned = batch.read_grid(root, grid, timeout)
+        planned = grids.read_grid(root, grid, timeout)
     finished = (
-        batch.run_on_dask(planned, scheduler, force, retries)
-        if scheduler
-        else execute.run(planned, jobs, force, retries)
+        grids.run_on_dask(planned, scheduler, force, retries) if scheduler else runs.run(planned, jobs, force, retries)
     )
     failed = _report(planned, finished, track)
     if grid is not None:
-        for path in batch.write_table(planned, root / "_executed" / Path(grid).stem):
+        for path in grids.write_table(planned, root / "_executed" / Path(grid).stem):
             click.echo(path)
     sys.exit(1 if failed else 0)
 
@@ -78,8 +77,8 @@ def _report(planned, finished, tracked):
     """Print one line per finished job and a summary; stage what the book shows; return how many failed."""
     from tqdm import tqdm
 
-    from mulib.batch import track
-    from mulib.execute import stage
+    from mulib.press.grid import track
+    from mulib.press.runs import stage
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
     for job, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
@@ -245,16 +244,17 @@ def report(papers, accept, as_json):
     import json
     from dataclasses import asdict
 
-    from mulib import execute, reported
+    from mulib.press import runs
+    from mulib.press import verdicts as papers_of
 
-    root = execute.find_root()
-    verdicts = reported.report(root)
+    root = runs.find_root()
+    verdicts = papers_of.report(root)
     known = dict.fromkeys(item.paper for item in verdicts)
     if unknown := [paper for paper in papers if paper not in known]:
         raise InputError(f"book/reported has no paper {unknown[0]!r}: expected one of {', '.join(known)}.")
-    lost = reported.regressed(verdicts, reported.read_accepted(root))
+    lost = papers_of.regressed(verdicts, papers_of.read_accepted(root))
     if accept:
-        reported.accept(root, verdicts)
+        papers_of.accept(root, verdicts)
     shown = [item for item in verdicts if item.paper in (papers or known)]
     click.echo(
         json.dumps([asdict(item) for item in shown], indent=2, ensure_ascii=False) if as_json else _verdicts(shown)
@@ -268,7 +268,7 @@ def _verdicts(items):
     """The claims of each paper, a line each, and how its numbers are judged."""
     from collections import Counter
 
-    from mulib.reported import VERDICTS
+    from mulib.press.verdicts import VERDICTS
 
     lines = []
     for paper in dict.fromkeys(item.paper for item in items):

@@ -1,4 +1,4 @@
-"""The one training loop and the one evaluation loop."""
+"""The one training loop."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal
 
 import torch
 from filelock import FileLock
@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from mulib.data.download import cache_folder
 from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
+from mulib.files import cache_folder, part_name, source
 from mulib.models import device_of
-from mulib.record import part_name, source
+from mulib.predict import Precision, autocast
 
 Schedule = Literal["constant", "cosine", "onecycle"] | Sequence[int]
-Precision = Literal["float32", "bf16"]
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -178,14 +177,6 @@ def _diverged(model: nn.Module, loss: float, step: int, epoch: int, lr: float) -
     return error
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which networks compute: as they are, or in bfloat16 where that is safe."""
-    if precision not in ("float32", "bf16"):
-        raise InputError(f"unknown precision {precision!r}: expected 'float32' or 'bf16'.")
-    # The cast weights are not cached: a cache filled under inference mode would hide them from the gradient.
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
-
-
 def _check(model: nn.Module, data: ImageSet, epochs: int, lr: float, batch_size: int) -> None:
     """What can be seen before the first step, each as one sentence."""
     if not len(data):
@@ -211,32 +202,6 @@ def loss_of(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
         return F.l1_loss(outputs[:, 0], labels, reduction=reduction)
     each = F.binary_cross_entropy_with_logits(outputs, labels, reduction="none").flatten(1).sum(1)
     return each.mean() if reduction == "mean" else each
-
-
-@overload
-def predict(model: nn.Module, data: ImageSet, batch_size: int = ..., precision: Precision = ...) -> Tensor: ...
-@overload
-def predict(
-    model: nn.Module, data: Mapping[str, ImageSet], batch_size: int = ..., precision: Precision = ...
-) -> dict[str, Tensor]: ...
-@torch.inference_mode()
-def predict(model, data, batch_size=512, precision="float32"):
-    """Logits in evaluation mode, (N, classes) float32 on the CPU, in the order of the set; the mode is restored.
-
-    A mapping of sets is answered with a dict of the same names. `precision` is as for `fit`.
-    """
-    if isinstance(data, Mapping):
-        return {name: predict(model, part, batch_size, precision) for name, part in data.items()}
-    if not len(data):
-        raise InputError("there is nothing to predict: the image set is empty.")
-    data, was_training = data.to(device_of(model)), model.training
-    model.eval()
-    try:
-        with autocast(data.images.device, precision):
-            batches = (x.contiguous(memory_format=torch.channels_last) for x, _ in data.batches(batch_size))
-            return torch.cat([model(x).float() for x in batches]).cpu()  # convolutions are a third faster that way
-    finally:
-        model.train(was_training)
 
 
 def _scheduler(optimiser, schedule: Schedule, lr: float, epochs: int, per_epoch: int):

@@ -20,6 +20,7 @@ from mulib.assess import Plan
 from mulib.assess.plan import Job
 from mulib.data import ImageSet, Logits, Task, catalogue
 from mulib.errors import DivergedError
+from mulib.predict import predict
 
 TESTS = Path(__file__).parent
 
@@ -99,11 +100,11 @@ def test_models_are_what_their_names_say(finished):
     job = Job("finetune", 1, 0)
     unlearned = unlearn.finetune(original, task.request, seed=p.seed_of(job), **p.methods["finetune"], **quiet)
     torch.set_num_threads(threads)
-    assert torch.equal(finished.logits("original")[:, 1], train.predict(original, task.forget))
-    assert torch.equal(finished.logits("null", "test")[:, 1], train.predict(retrained, task.test))
-    assert torch.equal(finished.logits("finetune", "unseen", 1)[:, 0], train.predict(unlearned, task.unseen))
+    assert torch.equal(finished.logits("original")[:, 1], predict(original, task.forget))
+    assert torch.equal(finished.logits("null", "test")[:, 1], predict(retrained, task.test))
+    assert torch.equal(finished.logits("finetune", "unseen", 1)[:, 0], predict(unlearned, task.unseen))
     assert all(torch.equal(v, original.state_dict()[k]) for k, v in finished.weights(1).items())
-    right = (train.predict(unlearned, task.retain).argmax(1) == task.retain.labels).double().mean()
+    right = (predict(unlearned, task.retain).argmax(1) == task.retain.labels).double().mean()
     assert finished.scores("finetune", 1)["retain"][0] == right
 
 
@@ -140,7 +141,7 @@ def test_every_model_from_an_original_of_its_own(finished, tmp_path):
     options = p.methods["finetune"] | {"seed": p.seed_of(job), "progress": False}
     unlearned = unlearn.finetune(original, task.request, **options)
     torch.set_num_threads(threads)
-    assert torch.equal(results.logits("finetune", "forget", "own")[:, 1], train.predict(unlearned, task.forget))
+    assert torch.equal(results.logits("finetune", "forget", "own")[:, 1], predict(unlearned, task.forget))
     assert results.published("own").unlearned("finetune").shape == (6, 2, 3)
     assert results.rows[2].own.n_models == 2
     assert finished.rows[2].own is None

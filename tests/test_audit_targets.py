@@ -11,7 +11,8 @@ from torch import nn
 from mulib import InputError, audit, explain
 from mulib.audit.epsilon import clopper_pearson
 from mulib.data import ImageSet
-from mulib.train import fit, predict
+from mulib.predict import predict
+from mulib.train import fit
 from mulib.unlearn import prune_targets
 
 

@@ -12,8 +12,9 @@ import pytest
 from distributed import LocalCluster
 from projects import code, command, mulib, notebook, parameters, project, prose
 
-from mulib import InputError, batch
-from mulib.record import Record
+from mulib import InputError
+from mulib.press import grid as batch
+from mulib.press.record import Record
 
 COUNTED = notebook(
     prose("# Counted"),

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from projects import ROOT, absent, code, mulib, notebook, parameters, prose
 
-from mulib.check import PAGE_BYTES
-from mulib.reported import read_papers
+from mulib.press.faults import PAGE_BYTES
+from mulib.press.verdicts import read_papers
 
 BUILD = ROOT / "_build" / "test-book"  # kept from one test run to the next: what is unchanged is not executed again
 SCREENSHOTS = ROOT / "_build" / "screenshots"

@@ -156,7 +156,7 @@ def test_the_library_needs_none_of_the_books_packages():
     blocked = ["papermill", "nbformat", "nbclient", "IPython", "ipywidgets", "pandas", "jupyter_book", "cv2"]
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
-        "import mulib.__main__, mulib.data, mulib.models, mulib.train, mulib.unlearn, mulib.audit, mulib.record\n"
+        "import mulib.__main__, mulib.data, mulib.models, mulib.train, mulib.unlearn, mulib.audit, mulib.press.record\n"
         "from mulib.show.glue import glue\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

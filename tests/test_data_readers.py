@@ -9,8 +9,8 @@ import torch
 
 from mulib import InputError, data
 from mulib.data import catalogue
-from mulib.data.download import cache_folder
 from mulib.data.readers.cifar import CLASSES
+from mulib.files import cache_folder
 
 
 @pytest.fixture(autouse=True)

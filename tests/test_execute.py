@@ -13,8 +13,9 @@ import psutil
 import pytest
 from projects import code, command, mulib, notebook, parameters, project, prose
 
-from mulib import InputError, execute
-from mulib.record import Record
+from mulib import InputError
+from mulib.press import runs as execute
+from mulib.press.record import Record
 
 GOOD = notebook(
     prose("# Good"),

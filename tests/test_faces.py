@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from mulib import InputError
 from mulib.data import faces
 from mulib.data.faces import cache, dice
-from mulib.data.faces.sampling import OF_THE_PICTURE
+from mulib.faces.sampling import OF_THE_PICTURE
 from mulib.models import resnet18
-from mulib.train import fit, loss_of, predict
+from mulib.predict import predict
+from mulib.train import fit, loss_of
 
 GOLDEN = {  # SHA-256 of `golden(size)`: no machine, no thread count and no library may change it (VERSION may)
     64: "c4653c0cb285396c8c0c4bbf09a098cf19d2c5786ab6fd6cc3868802564857c9",

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mulib import InputError, hooks, models, unlearn
+from mulib import InputError, models, unlearn
 from mulib.data import ImageSet, Request, only
 from mulib.kernels.masking import mask_where_active
-from mulib.maps import feature_maps, stream
-from mulib.models import identifier, remover, resnet18
-from mulib.train import fit, predict
+from mulib.models import hooks, identifier, remover, resnet18
+from mulib.predict import feature_maps, predict, stream
+from mulib.train import fit
 
 NAMES = ("Bald", "Mouth_Slightly_Open", "Pointy_Nose")
 TASK = {"task": "Bald", "features": ("Mouth_Slightly_Open",)}

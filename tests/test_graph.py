@@ -10,7 +10,7 @@ from test_importance import build, images
 from torch import nn
 
 from mulib import InputError, explain, models
-from mulib.wiring import convolutions
+from mulib.models.wiring import convolutions
 
 
 @pytest.fixture(scope="module")

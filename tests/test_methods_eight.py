@@ -11,6 +11,7 @@ from torch import nn
 
 from mulib import InputError, models, train, unlearn
 from mulib.data import ImageSet, Request, Task
+from mulib.predict import predict
 from mulib.unlearn import phases
 
 PRUNING = (unlearn.selective_pruning, unlearn.pruning_last, unlearn.pruning_complex)
@@ -339,7 +340,7 @@ def test_a_whole_class_may_be_forgotten(model):
     for method in unlearn.methods().values():
         known = inspect.signature(method.run).parameters
         fast = {name: 1 for name in ("epochs", "overfit_epochs") if name in known}
-        assert train.predict(method.run(model, task.request, **fast, **QUICK), task.val).shape == (6, 3)
+        assert predict(method.run(model, task.request, **fast, **QUICK), task.val).shape == (6, 3)
 
 
 def test_joined_sets_keep_what_both_know(tmp_path):

@@ -6,10 +6,10 @@ import yaml
 from nbformat import v4
 from projects import ROOT, code, mulib, notebook, parameters, project, prose
 
-from mulib.check import check_executed, check_source
-from mulib.execute import parameters_of
-from mulib.prose import numbers, typed_numbers
-from mulib.prose import prose as prose_of
+from mulib.press.faults import check_executed, check_source
+from mulib.press.prose import numbers, typed_numbers
+from mulib.press.prose import prose as prose_of
+from mulib.press.runs import parameters_of
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])

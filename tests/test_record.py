@@ -12,9 +12,10 @@ import yaml
 from click.testing import CliRunner
 from projects import ROOT, code, notebook, prose
 
-from mulib import InputError, reported
+from mulib import InputError
 from mulib.__main__ import main
-from mulib.record import Record, code_cells, fingerprint, provenance
+from mulib.press import verdicts as reported
+from mulib.press.record import Record, code_cells, fingerprint, provenance
 
 ASKED = {"notebook": "13_x", "tier": "quick", "parameters": {"seed": 0}, "seed": 0}
 
@@ -77,7 +78,7 @@ def test_an_edited_cell_makes_a_run_stale_and_edited_prose_does_not(tmp_path):
 def test_an_edited_library_makes_a_run_stale(tmp_path, monkeypatch):
     nbformat.write(notebook(code("1")), tmp_path / "a.ipynb")
     (tmp_path / "lib").mkdir()
-    monkeypatch.setattr("mulib.record.LIBRARY", tmp_path / "lib")
+    monkeypatch.setattr("mulib.press.record.LIBRARY", tmp_path / "lib")
     before = fingerprint(tmp_path / "a.ipynb")
     (tmp_path / "lib" / "x.py").write_text("x = 1\n")
     assert fingerprint(tmp_path / "a.ipynb") != before
@@ -89,7 +90,8 @@ def test_what_papermill_adds_is_not_the_notebook_s_code():
 
 def test_the_library_needs_nothing_of_the_book():
     absent = ["papermill", "nbformat", "nbclient", "IPython", "ipywidgets", "jupyter_client", "sphinx"]
-    script = f"import sys; sys.modules.update(dict.fromkeys({absent})); import mulib.record, mulib.reported, mulib.show"
+    modules = "mulib.press.record, mulib.press.verdicts, mulib.show"
+    script = f"import sys; sys.modules.update(dict.fromkeys({absent})); import {modules}"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mulib.hooks import watched
 from mulib.kernels import reset
+from mulib.models.hooks import watched
 
 
 def tensors(*shape, count=2, seed=0):

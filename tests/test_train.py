@@ -13,6 +13,7 @@ from torch import nn
 from mulib import InputError, data, train
 from mulib.data import ImageSet
 from mulib.errors import DivergedError
+from mulib.predict import predict
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_learns_what_can_be_learned(images):
     fit = train.fit(model, images, epochs=20, lr=0.1, batch_size=16)
     assert fit.losses[-1] < 0.05 < fit.losses[0]
     assert fit.steps == 80
-    assert (train.predict(model, images).argmax(1) == images.labels).all()
+    assert (predict(model, images).argmax(1) == images.labels).all()
 
 
 def test_same_seed_same_weights(images):
@@ -106,15 +107,15 @@ def test_a_kept_network_belongs_to_all_that_it_depends_on(images, monkeypatch, t
 def test_mode_is_restored(images, training):
     model = tiny().train(training)
     train.fit(model, images, epochs=1, lr=0.1)
-    train.predict(model, images)
+    predict(model, images)
     assert model.training is training
 
 
 def test_predict_answers_in_order_and_in_evaluation_mode(images):
     model = tiny()
-    whole = train.predict(model, images)
-    torch.testing.assert_close(train.predict(model, {"all": images}, batch_size=7)["all"], whole)
-    torch.testing.assert_close(train.predict(model, images.subset(torch.arange(5, 9))), whole[5:9])
+    whole = predict(model, images)
+    torch.testing.assert_close(predict(model, {"all": images}, batch_size=7)["all"], whole)
+    torch.testing.assert_close(predict(model, images.subset(torch.arange(5, 9))), whole[5:9])
 
 
 def test_attributes_sum_the_loss():
@@ -176,7 +177,7 @@ def test_other_optimisers_and_precisions_learn(images, options):
     fit = train.fit(model := tiny(), images, **{"epochs": 20, "lr": 0.1, "batch_size": 16} | options)
     assert fit.losses[-1] < 0.1
     assert all(p.dtype == torch.float32 for p in model.parameters())
-    assert train.predict(model, images, precision="bf16").dtype == torch.float32
+    assert predict(model, images, precision="bf16").dtype == torch.float32
 
 
 def test_values_are_learned_by_absolute_error(images):
@@ -220,7 +221,7 @@ def test_empty_sets(images):
     with pytest.raises(InputError, match="nothing to train on"):
         train.fit(tiny(), empty, epochs=1, lr=0.1)
     with pytest.raises(InputError, match="nothing to predict"):
-        train.predict(tiny(), empty)
+        predict(tiny(), empty)
 
 
 def test_digits_are_memorised():
@@ -230,7 +231,7 @@ def test_digits_are_memorised():
     task = data.digits()
     model = models.resnet18(10, width=8, in_channels=1)
     train.fit(model, task.train, epochs=12, lr=0.1, schedule="onecycle", batch_size=64)
-    hits = {name: (train.predict(model, s).argmax(1) == s.labels).float().mean() for name, s in task.sets.items()}
+    hits = {name: (predict(model, s).argmax(1) == s.labels).float().mean() for name, s in task.sets.items()}
     assert hits["forget"] > 0.7
     assert hits["test"] > 0.9
     assert hits["unseen"] < 0.1  # wrong labels, never seen: nobody can know them

@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 
 from mulib import InputError, models
-from mulib.wiring import Wiring, convolutions, switch_off
+from mulib.models.wiring import Wiring, convolutions, switch_off
 
 NETWORKS = ["alexnet", "mobilenet_v2", "mobilenet_v3_small", "resnet50", "vgg11_bn"]
 

@@ -14,9 +14,9 @@ from sphinx.errors import ExtensionError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of this project, installed or not
 
 from mulib import InputError
-from mulib.check import alt_text, pictures
-from mulib.execute import staged
-from mulib.record import Record, code_cells, fingerprint
+from mulib.press.faults import alt_text, pictures
+from mulib.press.record import Record, code_cells, fingerprint
+from mulib.press.runs import staged
 
 
 def require_twins(app, env, docnames):

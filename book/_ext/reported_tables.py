@@ -14,9 +14,9 @@ from mdit_py_plugins.anchors.index import slugify
 from sphinx.errors import ExtensionError
 
 from mulib import InputError
-from mulib.execute import find_notebooks, staged
-from mulib.record import Record
-from mulib.reported import RULES, VERDICTS, compare_claim, compare_table, read_papers, read_records
+from mulib.press.record import Record
+from mulib.press.runs import find_notebooks, staged
+from mulib.press.verdicts import RULES, VERDICTS, compare_claim, compare_table, read_papers, read_records
 from mulib.show.glue import format_value, glued
 
 COLOURS = {"reproduced": "success", "partial": "warning", "failed": "danger", "not attempted": "muted"}

@@ -14,7 +14,7 @@ from mulib import unlearn
 from mulib.data import catalogue
 from mulib.data.sets import Task
 from mulib.errors import InputError
-from mulib.record import source
+from mulib.files import source
 
 
 class Job(NamedTuple):

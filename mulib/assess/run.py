@@ -22,10 +22,10 @@ from tqdm import tqdm
 from mulib import models, train, unlearn
 from mulib.assess.plan import Job, Plan
 from mulib.assess.results import KEPT, Assessment, score, seconds_of
-from mulib.data.download import cache_folder
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
-from mulib.record import part_name, replace, source
+from mulib.files import cache_folder, part_name, replace, source
+from mulib.predict import predict
 
 
 def run(
@@ -165,7 +165,7 @@ def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
 def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, weights: bool) -> None:
     """One model's file: logits on the kept sets, its score on each set, and its weights where others start from it."""
     precision = plan.training.get("precision", "float32")
-    logits = train.predict(model, task.sets, precision=precision)
+    logits = predict(model, task.sets, precision=precision)
     scores = {name: score(z, task.sets[name].labels.cpu()) for name, z in logits.items()}
     tensors = {f"logits.{name}": logits[name] for name in KEPT}
     if weights:

@@ -1,17 +1,26 @@
 """Audits: pure functions of predictions, with a small frozen result that carries its interval and its counts."""
 
 from mulib.audit.accuracy import Accuracy, accuracy, accuracy_sets
-from mulib.audit.channels import PruningCurve, Stability, pruning_curves, selection_stability
 from mulib.audit.distances import activation_distance, js_distance, js_divergence, zrf
 from mulib.audit.epsilon import Epsilon, epsilon, epsilon_curve, split_null
 from mulib.audit.forgetting import final_score, forgetting_score
 from mulib.audit.intervals import Estimate, bootstrap_mean
 from mulib.audit.membership import Membership, TruePositives, membership, memberships, tpr_at_fpr
-from mulib.audit.probes import Detection, detection, linear_probe, network_probe
-from mulib.audit.relearning import Relearning, relearn
 from mulib.audit.scores import Scores, example_losses, scores
 from mulib.audit.sensitivity import Mean, mass_inside, sensitivity
 from mulib.audit.targets import TargetScore, target_scores
+from mulib.audit.trials import (
+    Detection,
+    PruningCurve,
+    Relearning,
+    Stability,
+    detection,
+    linear_probe,
+    network_probe,
+    pruning_curves,
+    relearn,
+    selection_stability,
+)
 
 __all__ = [
     "Accuracy",

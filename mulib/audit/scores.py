@@ -63,7 +63,7 @@ def scores(
     """Score one model's predictions on the sets test, forget and unseen.
 
     Args:
-        logits: by set name, as `mulib.train.predict(model, task.sets)` gives them; other sets are left alone.
+        logits: by set name, as `mulib.predict(model, task.sets)` gives them; other sets are left alone.
         labels: by the same names, classes (N,) int or attributes (N, A) float.
         seed, balanced: as for `membership`; seed 0 and ``balanced=False`` are the released code's.
 

@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from mulib.data import download
+from mulib import files
 from mulib.data.archive import Archive
 from mulib.errors import InputError
 
@@ -59,7 +59,7 @@ def decoded(archive: Archive, names: list[str], size: int | None = None) -> Deco
     if size is not None and size < 1:
         raise InputError(f"size is {size}: expected a number of pixels ≥ 1, or None for the files' own size.")
     stamp = hashlib.sha256(f"{VERSION} {size} {archive.stamp(names)}".encode()).hexdigest()
-    folder = download.cache_folder() / "images"
+    folder = files.cache_folder() / "images"
     shortcut = folder / "stamps" / stamp
     try:
         folder.joinpath("stamps").mkdir(parents=True, exist_ok=True)

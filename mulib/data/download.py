@@ -14,6 +14,7 @@ import pooch
 
 from mulib.data.logits import Logits
 from mulib.errors import InputError
+from mulib.files import cache_folder, folders
 
 
 @dataclass(frozen=True)
@@ -62,30 +63,6 @@ SOURCES = {
         licence="published without a licence statement: use and cite, do not redistribute",
     )
 }
-
-
-def roots() -> list[Path]:
-    """The folders that are searched, first match wins: those of `MULIB_DATA` (separated as PATH is), `cache_folder`."""
-    named = [Path(p).expanduser() for p in os.environ.get("MULIB_DATA", "").split(os.pathsep) if p]
-    return [*named, cache_folder()]
-
-
-def cache_folder() -> Path:
-    """Where what was fetched, decoded or drawn is kept: `MULIB_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("MULIB_CACHE") or pooch.os_cache("mulib")).expanduser()
-
-
-def folders() -> list[Path]:
-    """The roots that are to be searched.
-
-    Raises:
-        InputError: a `MULIB_DATA` that names no folder.
-    """
-    *named, last = roots()
-    for root in named:
-        if not root.is_dir():
-            raise InputError(f"MULIB_DATA names {root}, which is no folder: correct it, or unset it.")
-    return [*named, last]
 
 
 def find(name: str) -> Logits | None:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.hooks import layer as find
-from mulib.hooks import outputs
 from mulib.models import device_of
+from mulib.models.hooks import layer as find
+from mulib.models.hooks import outputs
 
 
 def grad_cam(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from mulib.kernels.channels import contributions, tap_means
-from mulib.wiring import Branch, Wiring
+from mulib.models.wiring import Branch, Wiring
 
 
 class Flow(fx.Interpreter):

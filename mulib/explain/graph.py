@@ -15,7 +15,7 @@ from mulib.errors import InputError
 from mulib.explain.flow import Flow
 from mulib.explain.importance import channel_importance
 from mulib.kernels.channels import balance, top_channels
-from mulib.wiring import Wiring
+from mulib.models.wiring import Wiring
 
 
 class Edges(NamedTuple):

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.hooks import layer as find
-from mulib.hooks import outputs
 from mulib.kernels.similarity import channel_similarity, group_loss
 from mulib.kernels.spectral import spectral_groups
-from mulib.maps import stream
-from mulib.train import Precision, Schedule, fit, loss_of
+from mulib.models.hooks import layer as find
+from mulib.models.hooks import outputs
+from mulib.predict import Precision, stream
+from mulib.train import Schedule, fit, loss_of
 
 
 @dataclass(frozen=True)

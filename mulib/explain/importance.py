@@ -72,7 +72,7 @@ def channel_importance(
     Args:
         images: labelled with classes (N,) or attributes (N, A); a target's images are those that have it.
         targets: names or positions of outputs.
-        layers: names of modules with outputs (N, C, h, w), such as `mulib.wiring.convolutions` lists.
+        layers: names of modules with outputs (N, C, h, w), such as `mulib.models.wiring.convolutions` lists.
         absent: those of `targets` that are the absence of something ("No_Beard"), which lives in the channels of what
             is absent: their images are those without them, and their score is the negative logit.
         forward: what runs instead of the model, called with a batch and its (n, T) mask of targets.
@@ -121,7 +121,7 @@ def probed(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, tuple[
     modules, probes, handles = dict(model.named_modules()), {}, []
     if not layers or (unknown := [layer for layer in layers if layer not in modules]):
         wrong = f"there is no layer {unknown[0]!r}" if layers else "no layer is named"
-        raise InputError(f"{wrong}: expected names of modules; `mulib.wiring.convolutions(model)` lists some.")
+        raise InputError(f"{wrong}: expected names of modules; `mulib.models.wiring.convolutions(model)` lists some.")
 
     def probe(layer: str):
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.hooks import watched
 from mulib.kernels.reset import mostly_higher
-from mulib.train import Precision, predict
+from mulib.models.hooks import watched
+from mulib.predict import Precision, predict
 from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights
 from mulib.unlearn.registry import method
 

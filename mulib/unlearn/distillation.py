@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.models import reinitialise
-from mulib.train import Precision, loss_of
+from mulib.predict import Precision
+from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs
 from mulib.unlearn.phases import Phases, seed_for
 from mulib.unlearn.registry import method

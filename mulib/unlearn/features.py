@@ -21,7 +21,8 @@ from mulib.errors import InputError
 from mulib.kernels.reversal import reverse_gradient
 from mulib.models import device_of
 from mulib.models import remover as new_remover
-from mulib.train import Precision, fit, loss_of, predict
+from mulib.predict import Precision, predict
+from mulib.train import fit, loss_of
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from mulib.data.sets import ImageSet, Request
 from mulib.data.targets import only
 from mulib.errors import InputError
 from mulib.kernels.masking import mask_where_active
-from mulib.maps import feature_maps
-from mulib.train import Precision, fit
+from mulib.predict import Precision, feature_maps
+from mulib.train import fit
 
 
 def blank(

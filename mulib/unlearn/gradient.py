@@ -7,7 +7,8 @@ import copy
 from torch import nn
 
 from mulib.data.sets import Request
-from mulib.train import Precision, loss_of
+from mulib.predict import Precision
+from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs
 from mulib.unlearn.phases import Phases
 from mulib.unlearn.registry import method

@@ -16,7 +16,8 @@ from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.perturb import ascend
 from mulib.models import device_of
-from mulib.train import Precision, loss_of
+from mulib.predict import Precision
+from mulib.train import loss_of
 from mulib.unlearn.pairs import Pairs, black_and_white
 from mulib.unlearn.phases import Phases
 from mulib.unlearn.registry import method

@@ -10,7 +10,7 @@ from torch import nn
 from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.models import reinitialise
-from mulib.train import Precision
+from mulib.predict import Precision
 from mulib.unlearn.phases import Phases
 from mulib.unlearn.registry import method
 

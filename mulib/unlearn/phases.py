@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.reset import redraw
-from mulib.train import Objective, Precision, Schedule, fit
+from mulib.predict import Precision
+from mulib.train import Objective, Schedule, fit
 
 
 @dataclass

@@ -11,7 +11,8 @@ from torch import nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.train import Precision, Schedule
+from mulib.predict import Precision
+from mulib.train import Schedule
 from mulib.unlearn.phases import Phases, generator_for, seed_for
 from mulib.unlearn.registry import method
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.kernels.reset import most_similar
-from mulib.train import Precision
+from mulib.predict import Precision
 from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights, seed_for
 from mulib.unlearn.registry import method
 

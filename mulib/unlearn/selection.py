@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.train import loss_of, predict
+from mulib.predict import predict
+from mulib.train import loss_of
 
 
 def validation_score(model: nn.Module, request: Request, nonmembers: ImageSet | None = None) -> float:

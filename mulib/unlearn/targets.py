@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mulib.data.targets import listed
 from mulib.errors import InputError
-from mulib.wiring import Wiring, switch_off
+from mulib.models.wiring import Wiring, switch_off
 
 if TYPE_CHECKING:
     from mulib.explain import EssentialGraph

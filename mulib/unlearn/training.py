@@ -8,7 +8,8 @@ from torch import nn
 
 from mulib.data.sets import Request
 from mulib.models import reinitialise
-from mulib.train import Precision, Schedule
+from mulib.predict import Precision
+from mulib.train import Schedule
 from mulib.unlearn.phases import Phases
 from mulib.unlearn.registry import method
 

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.models import device_of
-from mulib.train import Precision, loss_of
+from mulib.predict import Precision
+from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs, black_and_white
 from mulib.unlearn.phases import Phases, generator_for, seed_for
 from mulib.unlearn.registry import method

@@ -15,7 +15,8 @@ from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
 
 from mulib.data import faces
 from mulib.models import resnet18
-from mulib.train import fit, loss_of, predict
+from mulib.predict import predict
+from mulib.train import fit, loss_of
 
 COUNT = 4096
 

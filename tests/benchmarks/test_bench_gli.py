@@ -22,7 +22,8 @@ from torchvision import transforms
 
 from mulib.data import ImageSet, Request
 from mulib.models import resnet18
-from mulib.train import loss_of, predict
+from mulib.predict import predict
+from mulib.train import loss_of
 from mulib.unlearn import gli
 from mulib.unlearn.pairs import Companion
 

@@ -7,7 +7,7 @@ import torchvision
 
 from mulib import explain, models
 from mulib.data import ImageSet
-from mulib.wiring import convolutions
+from mulib.models.wiring import convolutions
 
 TARGETS, LAYERS = 3, 5
 FEW, MANY = 16, 256  # for 256 the plain loop would take two minutes; per image it takes the same

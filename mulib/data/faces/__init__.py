@@ -8,11 +8,11 @@
 """
 
 from mulib.data.faces.cache import drawn
-from mulib.data.faces.pen import REGIONS
-from mulib.data.faces.people import AGE_GROUPS, ATTRIBUTES, REGION_OF, Faces, at_age, counterfactual
-from mulib.data.faces.render import masks, render
-from mulib.data.faces.sampling import CORRELATIONS, FREQUENCIES, sample
 from mulib.data.faces.tasks import FaceTask, age, attributes, features, targets
+from mulib.faces.pen import REGIONS
+from mulib.faces.people import AGE_GROUPS, ATTRIBUTES, REGION_OF, Faces, at_age, counterfactual
+from mulib.faces.render import masks, render
+from mulib.faces.sampling import CORRELATIONS, FREQUENCIES, sample
 
 __all__ = [
     "AGE_GROUPS",

@@ -17,10 +17,10 @@ from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
-from mulib.data import download
-from mulib.data.faces.people import Faces
-from mulib.data.faces.render import VERSION, check, chunks, draw, render
+from mulib import files
 from mulib.errors import InputError
+from mulib.faces.people import Faces
+from mulib.faces.render import VERSION, check, chunks, draw, render
 
 SERIAL = 1024  # so few 64×64 pictures are drawn sooner than a pool of processes is up
 
@@ -28,7 +28,7 @@ SERIAL = 1024  # so few 64×64 pictures are drawn sooner than a pool of processe
 def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor:
     """What `render` gives, (N, 3, size, size) uint8, drawn on the first call and memory-mapped on every later one.
 
-    The cache is `mulib.data.download.cache_folder`. An entry appears in one
+    The cache is `mulib.files.cache_folder`. An entry appears in one
     step when it is whole; two processes that ask for the same pictures draw them once. Before an entry is used, its
     first, middle and last picture are drawn again and compared: a damaged or foreign one is replaced. Writing to the
     tensor changes neither the file nor what others see.
@@ -41,7 +41,7 @@ def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor
         InputError: a size out of range, no faces, or a cache folder that cannot be written.
     """
     check(faces, size)
-    folder = download.cache_folder() / "faces"
+    folder = files.cache_folder() / "faces"
     path = folder / f"{_key(faces, size)}.npy"
     try:
         if (found := _open(path, faces, size)) is not None:

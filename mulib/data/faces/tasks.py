@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from mulib.data.faces.cache import drawn
-from mulib.data.faces.people import AGE_GROUPS, Faces, column
-from mulib.data.faces.sampling import sample
 from mulib.data.sets import DECADES, ImageSet, Task
 from mulib.errors import InputError
+from mulib.faces.people import AGE_GROUPS, Faces, column
+from mulib.faces.sampling import sample
 
 MEAN, STD = (0.54, 0.49, 0.46), (0.19, 0.18, 0.18)  # of the pixels, in [0, 1], rounded
 

@@ -14,7 +14,7 @@ import torch
 from mulib.data.archive import Archive
 from mulib.data.augment import CropFlip
 from mulib.data.cache import decoded
-from mulib.data.published import Published
+from mulib.data.layout import Published
 from mulib.data.sets import DECADES, ImageSet, Task
 from mulib.data.splits import by_people
 from mulib.errors import InputError

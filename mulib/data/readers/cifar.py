@@ -16,11 +16,12 @@ from torch import Tensor
 from mulib.data.archive import Archive, LayoutError
 from mulib.data.augment import AutoAugment, Chain, CropFlip
 from mulib.data.cache import decoded
-from mulib.data.download import cache_folder, find
-from mulib.data.published import Published
+from mulib.data.download import find
+from mulib.data.layout import Published
 from mulib.data.sets import ImageSet, Task
 from mulib.data.splits import hold_out
 from mulib.errors import InputError
+from mulib.files import cache_folder
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 URL, MD5 = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"

@@ -14,7 +14,7 @@ import torch
 from mulib.data.archive import Archive, refuse_to_climb
 from mulib.data.augment import FACES
 from mulib.data.cache import decoded
-from mulib.data.published import Published
+from mulib.data.layout import Published
 from mulib.data.sets import ImageSet, Task
 from mulib.data.splits import hold_out
 from mulib.errors import InputError

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mulib.data.faces.dice import Dice
-from mulib.data.faces.people import Faces, column
-from mulib.data.faces.shapes import curve, mixed
+from mulib.faces.dice import Dice
+from mulib.faces.people import Faces, column
+from mulib.faces.shapes import curve, mixed
 
 SKIN = [
     (255, 226, 203),

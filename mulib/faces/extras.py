@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from mulib.data.faces.head import some
-from mulib.data.faces.pen import Pen
-from mulib.data.faces.shapes import both, curve, join, oval, parts, path, shifted, tone
-from mulib.data.faces.traits import Look
+from mulib.faces.head import some
+from mulib.faces.pen import Pen
+from mulib.faces.shapes import both, curve, join, oval, parts, path, shifted, tone
+from mulib.faces.traits import Look
 
 _LENSES = [  # round, rectangular, cat-eye: closed outlines of a right lens of half-width 0.165
     [

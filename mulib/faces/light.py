@@ -7,10 +7,10 @@ from functools import cache
 import cv2
 import numpy as np
 
-from mulib.data.faces.dice import Dice
-from mulib.data.faces.pen import Pen
-from mulib.data.faces.shapes import oval, path
-from mulib.data.faces.traits import Look
+from mulib.faces.dice import Dice
+from mulib.faces.pen import Pen
+from mulib.faces.shapes import oval, path
+from mulib.faces.traits import Look
 
 GRID = 24  # cells of the light field
 

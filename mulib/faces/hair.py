@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulib.data.faces.head import JAW, some
-from mulib.data.faces.pen import Pen
-from mulib.data.faces.shapes import both, curve, join, mixed, oval, parts, path, tone
-from mulib.data.faces.traits import Look
+from mulib.faces.head import JAW, some
+from mulib.faces.pen import Pen
+from mulib.faces.shapes import both, curve, join, mixed, oval, parts, path, tone
+from mulib.faces.traits import Look
 
 LONG, BOB, BUN, CURLS, MEDIUM = range(5)  # a woman's styles
 BUZZ, SHORT, QUIFF, MESSY, NEAT = range(5)  # a man's

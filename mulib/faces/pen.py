@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from mulib.data.faces.shapes import Value, join, mixed
+from mulib.faces.shapes import Value, join, mixed
 
 REGIONS = ("mouth", "nose", "eyes", "glasses", "hair", "beard", "hat", "figure")
 SUBPIXELS = 16  # points are rounded to 1/16 pixel: OpenCV's 4 fractional bits

@@ -14,8 +14,8 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.channels import top_channels
-from mulib.train import predict
-from mulib.wiring import Wiring, switch_off
+from mulib.models.wiring import Wiring, switch_off
+from mulib.predict import predict
 
 if TYPE_CHECKING:
     from mulib.explain import EssentialGraph, Importance

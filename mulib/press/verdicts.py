@@ -12,8 +12,9 @@ from pathlib import Path
 import yaml
 
 from mulib.errors import InputError
-from mulib.execute import staged
-from mulib.record import Record, replace
+from mulib.files import replace
+from mulib.press.record import Record
+from mulib.press.runs import staged
 
 ACCEPTED = "book/reported/accepted.json"
 VERDICTS = ("reproduced", "partial", "failed", "not attempted")

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mulib.data.faces import extras, features, hair, head
-from mulib.data.faces.light import backdrop, light, noise, relief, upsampled
-from mulib.data.faces.pen import REGIONS, Pen
-from mulib.data.faces.people import Faces
-from mulib.data.faces.traits import Look, look
 from mulib.errors import InputError
+from mulib.faces import extras, features, hair, head
+from mulib.faces.light import backdrop, light, noise, relief, upsampled
+from mulib.faces.pen import REGIONS, Pen
+from mulib.faces.people import Faces
+from mulib.faces.traits import Look, look
 
 VERSION = 1  # raise it when any pixel changes
 SIZES = (32, 224)

@@ -20,10 +20,10 @@ import yaml
 from filelock import FileLock
 
 from mulib.errors import InputError
-from mulib.record import LIBRARY, replace
+from mulib.files import LIBRARY, replace
 
 TIERS = ("smoke", "quick", "paper")
-_PART = re.compile(r"\.(\d+)\.part(\.\w+)?$")  # the end of mulib.record.part_name
+_PART = re.compile(r"\.(\d+)\.part(\.\w+)?$")  # the end of mulib.press.record.part_name
 
 
 def find_root(start="."):
@@ -77,7 +77,7 @@ def parse_overrides(pairs):
 
 def plan(root, notebooks, tier, seeds, overrides=None, timeout=0):
     """Return one Job per notebook and seed; raise InputError for a parameter that a notebook does not have."""
-    from mulib.job import Job
+    from mulib.press.worker import Job
 
     shared = tier_parameters(root, tier)
     jobs = []
@@ -153,10 +153,10 @@ def run_one(job, workers=1, force=False, retries=0):
 
 
 def _execute(job, workers):
-    from mulib.job import to_json
+    from mulib.press.worker import to_json
 
     ended = subprocess.run(
-        [sys.executable, "-m", "mulib.job"],
+        [sys.executable, "-m", "mulib.press.worker"],
         input=to_json(job),
         capture_output=True,
         text=True,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mulib.data.archive import SUFFIXES, Archive
-from mulib.data.download import folders
 from mulib.errors import InputError
+from mulib.files import folders
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.data.targets import Target, names, position, presence
 from mulib.errors import InputError
-from mulib.train import fit, loss_of, predict
+from mulib.predict import predict
+from mulib.train import fit, loss_of
 
 
 @dataclass(frozen=True)

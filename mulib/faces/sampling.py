@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from mulib.data.faces.dice import Dice
-from mulib.data.faces.people import ADULT, AGE_GROUPS, ATTRIBUTES, BEARDED_FROM, OLDEST, YOUNG_UNTIL, Faces, column
 from mulib.errors import InputError
+from mulib.faces.dice import Dice
+from mulib.faces.people import ADULT, AGE_GROUPS, ATTRIBUTES, BEARDED_FROM, OLDEST, YOUNG_UNTIL, Faces, column
 
 OF_THE_PICTURE = ("Mouth_Slightly_Open", "Smiling", "Wearing_Hat")  # the rest is the same in all pictures of a person
 # As in CelebA, but what is rare there (hats, moustaches, glasses, bald heads: 2 … 7 %) is less rare in smaller sets.

@@ -17,7 +17,8 @@ from mulib.audit.epsilon import clopper_pearson
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.models import reinitialise
-from mulib.train import Precision, fit, loss_of, predict
+from mulib.predict import Precision, predict
+from mulib.train import fit, loss_of
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 import json
 import re
 
-from mulib import tidy
 from mulib.errors import InputError
-from mulib.prose import numbers, prose, typed_numbers
+from mulib.press import tidy
+from mulib.press.prose import numbers, prose, typed_numbers
 from mulib.show.glue import glued
 
 PAGE_BYTES = 500_000

@@ -1,6 +1,6 @@
 """One job: one notebook, one tier, one seed, executed by papermill in a process of its own.
 
-`mulib run` starts it as `python -m mulib.job`, with the job as JSON on standard input; its last line on
+`mulib run` starts it as `python -m mulib.press.worker`, with the job as JSON on standard input; its last line on
 standard output is the result as JSON. The process ends when its parent does, and the kernel with it.
 """
 
@@ -23,10 +23,12 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 from traitlets import default
 
-from mulib import InputError, check
-from mulib.record import Record, fingerprint, part_name, provenance
+from mulib.errors import InputError
+from mulib.files import part_name
+from mulib.press import faults
+from mulib.press.record import Record, fingerprint, provenance
+from mulib.press.tidy import tidy
 from mulib.show.glue import glued
-from mulib.tidy import tidy
 
 
 @dataclass
@@ -100,7 +102,7 @@ def execute(job):
     notebook = _papermill(job)
     seconds = round(time.monotonic() - began, 2)
     tidy(notebook)
-    if findings := check.check_executed(notebook):
+    if findings := faults.check_executed(notebook):
         raise Failure(findings[0], "\n".join(findings[1:]))
     values = {name: value for name, (value, _) in glued(notebook).items()}
     content = nbformat.writes(notebook).encode()
@@ -148,7 +150,7 @@ def _papermill(job):
         )
     except PapermillExecutionError as error:
         where = _place(job.notebook, error.source)
-        raised = f"{error.ename}: {check.first_line(error.evalue)}"
+        raised = f"{error.ename}: {faults.first_line(error.evalue)}"
         raise Failure(f"{where}: {raised}", strip_color("\n".join(error.traceback))) from None
     except CellTimeoutError as error:
         raise Failure(f"a cell took longer than {job.timeout} s; allow more with --timeout", str(error)) from None
@@ -160,7 +162,7 @@ def _place(notebook, source):
     """Return "cell N (first line)" for a cell of the clean notebook, counted from 1."""
     cells = nbformat.read(notebook, 4).cells
     number = next((n for n, cell in enumerate(cells, start=1) if cell.source == source), "?")
-    return f"cell {number} ({check.first_line(source)})"
+    return f"cell {number} ({faults.first_line(source)})"
 
 
 def _children_peak_mb():

@@ -14,8 +14,9 @@ from pathlib import Path
 import yaml
 
 from mulib.errors import InputError
-from mulib.execute import TIERS, find_notebooks, plan, run_one
-from mulib.record import Record, replace
+from mulib.files import replace
+from mulib.press.record import Record
+from mulib.press.runs import TIERS, find_notebooks, plan, run_one
 
 KEYS = ("notebooks", "tier", "seeds", "datasets", "parameters")
 
@@ -64,7 +65,7 @@ def _name(name):
 
 
 def run_on_dask(jobs, scheduler, force=False, retries=0, timeout=20):
-    """Execute `jobs` on the Dask cluster at `scheduler` ("tcp://…"); yield (job, result) like `execute.run`.
+    """Execute `jobs` on the Dask cluster at `scheduler` ("tcp://…"); yield (job, result) like `runs.run`.
 
     A job whose worker dies goes to another one, as often as Dask's `allowed-failures` permits. `timeout` are the
     seconds that the scheduler has to answer.

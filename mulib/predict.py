@@ -1,17 +1,46 @@
-"""Feature maps of a set of images, channel by channel."""
+"""The one evaluation loop: a model's logits on sets of images, and what its layers make of them, channel by channel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.hooks import layer as find
-from mulib.hooks import outputs
 from mulib.models import device_of
+from mulib.models.hooks import layer as find
+from mulib.models.hooks import outputs
+
+Precision = Literal["float32", "bf16"]
+
+
+@overload
+def predict(model: nn.Module, data: ImageSet, batch_size: int = ..., precision: Precision = ...) -> Tensor: ...
+@overload
+def predict(
+    model: nn.Module, data: Mapping[str, ImageSet], batch_size: int = ..., precision: Precision = ...
+) -> dict[str, Tensor]: ...
+@torch.inference_mode()
+def predict(model, data, batch_size=512, precision="float32"):
+    """Logits in evaluation mode, (N, classes) float32 on the CPU, in the order of the set; the mode is restored.
+
+    A mapping of sets is answered with a dict of the same names. `precision` is as for `fit`.
+    """
+    if isinstance(data, Mapping):
+        return {name: predict(model, part, batch_size, precision) for name, part in data.items()}
+    if not len(data):
+        raise InputError("there is nothing to predict: the image set is empty.")
+    data, was_training = data.to(device_of(model)), model.training
+    model.eval()
+    try:
+        with autocast(data.images.device, precision):
+            batches = (x.contiguous(memory_format=torch.channels_last) for x, _ in data.batches(batch_size))
+            return torch.cat([model(x).float() for x in batches]).cpu()  # convolutions are a third faster that way
+    finally:
+        model.train(was_training)
 
 
 @torch.no_grad()
@@ -75,3 +104,11 @@ def _checked(channel: int, channels: int, layer: str) -> int:
     if not 0 <= channel < channels:
         raise InputError(f"there is no filter {channel} in {layer!r}: expected 0 … {channels - 1}.")
     return channel
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context in which networks compute: as they are, or in bfloat16 where that is safe."""
+    if precision not in ("float32", "bf16"):
+        raise InputError(f"unknown precision {precision!r}: expected 'float32' or 'bf16'.")
+    # The cast weights are not cached: a cache filled under inference mode would hide them from the gradient.
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)

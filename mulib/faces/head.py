@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulib.data.faces.pen import Pen
-from mulib.data.faces.shapes import both, curve, mixed, oval, parts, path, tone
-from mulib.data.faces.traits import Look
+from mulib.faces.pen import Pen
+from mulib.faces.shapes import both, curve, mixed, oval, parts, path, tone
+from mulib.faces.traits import Look
 
 JAW = slice(17, 40)  # the points of `Look.head` from the right cheek round the chin to the left one
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulib.data.faces.head import some
-from mulib.data.faces.pen import Pen
-from mulib.data.faces.shapes import both, curve, join, mixed, oval, parts, path, tone
-from mulib.data.faces.traits import Look
+from mulib.faces.head import some
+from mulib.faces.pen import Pen
+from mulib.faces.shapes import both, curve, join, mixed, oval, parts, path, tone
+from mulib.faces.traits import Look
 
 
 def nose(pen: Pen, f: Look) -> None:

@@ -8,20 +8,16 @@ import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 from mulib.errors import InputError
+from mulib.files import LIBRARY, replace
 
 PACKAGES = (
     *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "matplotlib", "opencv-python-headless"),
     *("opencv-python", "papermill", "jupyter-book"),
 )
-LIBRARY = Path(__file__).resolve().parent
-
-# What the weights of a network depend on, beside its recipe.
-SOURCES = ("kernels", "data", "models", "hooks.py", "wiring.py", "train.py", "unlearn", "assess")
 
 
 @dataclass(frozen=True)
@@ -58,21 +54,6 @@ class Record:
             raise InputError(f"{path} is not a record of a run ({error}); delete it and run again") from None
 
 
-def replace(path, content):
-    """Put `content` (bytes) at `path` in one step, through a temporary file beside it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_name(path)
-    part.write_bytes(content)
-    os.replace(part, path)
-
-
-def part_name(path):
-    """Return the temporary name for `path`. It carries this process's id, so that leftovers can be told."""
-    path = Path(path)
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-
-
 def provenance(root, notebook, data=None):
     """Return `came_from` for a run of the notebook file `notebook`, started now, in the project at `root`."""
     return {
@@ -107,17 +88,6 @@ def sha256(path):
     """Return the SHA-256 of a file, None when there is none."""
     path = Path(path)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-@cache
-def source():
-    """Return the hash of the library's part that trains: networks that were kept under another one are made anew."""
-    digest = hashlib.sha256()
-    for room in SOURCES:
-        place = LIBRARY / room
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(Path(file).relative_to(LIBRARY).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def commit(root):
