@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
-from filelock import FileLock
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from mulib import files
 from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
-from mulib.files import cache_folder, part_name, source
 from mulib.models import device_of
 from mulib.predict import Precision, autocast
 
@@ -134,10 +130,11 @@ def fit(
 
 def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> float:
     """`fit` once: the first call trains and keeps the weights in the cache, a later one with the same arguments,
-    in any notebook or process, loads them. Returns the seconds that the training took, of all threads.
+    in any notebook or process, loads them. Returns the seconds that the training took: of all threads on the CPU, by
+    the wall on a GPU.
 
-    The file belongs to the model's structure and first weights, the data's pixels and labels, the options, and the
-    library's sources.
+    The file belongs to the model's structure and first weights, the data's pixels and labels, the options, and what
+    `files.key` adds.
 
     Args:
         also: what an `objective` does, in words; needed where there is one, because a function has no name for that.
@@ -146,23 +143,20 @@ def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> floa
     if "objective" in options and not also:
         raise InputError("there is an objective, but `also` is empty: say in it what the objective does.")
     facts = {name: value for name, value in options.items() if name not in ("objective", "on_step", "progress")}
+    facts = str(model), facts, also, data.mean, data.std, data.augment
     start = {"images": data.images, "labels": data.labels, **model.state_dict()}
-    digest = hashlib.sha256(repr((str(model), sorted(facts.items()), also, source())).encode())
-    digest.update(repr((data.mean, data.std, data.augment)).encode())
-    for name, value in start.items():
-        digest.update(f"{name} {tuple(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    path = cache_folder() / "networks" / f"{digest.hexdigest()[:16]}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            begin = time.process_time()
-            fit(model, data, **options)
-            note = {"seconds": repr(time.process_time() - begin)}
-            save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, part_name(path), note)
-            os.replace(part_name(path), path)
-    with safe_open(path, "pt") as file:
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
-        return float(file.metadata()["seconds"])
+    device = device_of(model)
+
+    def make(part: Path) -> None:
+        clock = time.process_time if device.type == "cpu" else time.perf_counter  # of all threads, or by the wall
+        begin = clock()
+        fit(model, data, **options)
+        part.write_bytes(files.sealed(model.state_dict(), seconds=clock() - begin))
+
+    path = files.cache_folder("networks") / f"{files.key(*facts, tensors=start, device=device)}.safetensors"
+    weights, notes = files.once(path, make, files.read_tensors)
+    model.load_state_dict(weights)
+    return float(notes["seconds"])
 
 
 def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mulib import InputError, data, train
+from mulib import InputError, data, files, train
 from mulib.data import ImageSet
 from mulib.errors import DivergedError
 from mulib.predict import predict
@@ -96,11 +96,26 @@ def test_a_kept_network_belongs_to_all_that_it_depends_on(images, monkeypatch, t
     for model, given, options in calls:
         train.kept(model, given, **options)
     assert len(list(tmp_path.rglob("*.safetensors"))) == len(calls)
-    monkeypatch.setattr(train, "source", lambda: "edited")
+    monkeypatch.setattr(files, "source", lambda: "edited")
     train.kept(tiny(), images, **recipe)
     assert len(list(tmp_path.rglob("*.safetensors"))) == len(calls) + 1
     with pytest.raises(InputError, match="there is an objective, but `also` is empty"):
         train.kept(tiny(), images, objective=objective, **recipe)
+
+
+def test_a_damaged_kept_network_is_noticed_and_trained_anew(images, monkeypatch, tmp_path):
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
+    expected, recipe = tiny(), {"epochs": 1, "lr": 0.1, "batch_size": 16}
+    train.kept(expected, images, **recipe)
+    (path,) = tmp_path.rglob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    for damaged in (data, data[:-40], b""):
+        path.write_bytes(damaged)
+        again = tiny()
+        train.kept(again, images, **recipe)
+        assert all(torch.equal(v, again.state_dict()[k]) for k, v in expected.state_dict().items())
+        assert files.read_tensors(path) is not None
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
@@ -10,11 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from mulib import unlearn
+from mulib import files, unlearn
 from mulib.data import catalogue
 from mulib.data.sets import Task
 from mulib.errors import InputError
-from mulib.files import source
 
 
 class Job(NamedTuple):
@@ -94,19 +92,17 @@ class Plan:
         """The plan as JSON holds it."""
         return json.loads(json.dumps(asdict(self)))
 
-    def key(self) -> str:
-        """A short hash of the plan and of the sources that its results depend on, a reader's own methods included."""
-        digest = hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode() + source().encode())
-        for run in (unlearn.get(name).run for name in self.methods):
-            if not run.__module__.startswith("mulib."):
-                digest.update(inspect.getsource(run).encode())
-        return digest.hexdigest()[:12]
+    def key(self, device: str = "cpu") -> str:
+        """A short hash of the plan and of what else its results depend on, a reader's own methods included."""
+        runs = (unlearn.get(name).run for name in self.methods)
+        own = [inspect.getsource(run) for run in runs if not run.__module__.startswith("mulib.")]
+        return files.key(self.as_dict(), own, device=device)
 
-    def scratch_key(self) -> str:
+    def scratch_key(self, device: str = "cpu") -> str:
         """A short hash of what the models that start from nothing depend on: plans that share it share these models."""
         whole = self.as_dict()
-        parts = {name: whole[name] for name in ("task", "task_options", "network", "training", "seed")}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + source().encode()).hexdigest()[:12]
+        parts = [whole[name] for name in ("task", "task_options", "network", "training", "seed")]
+        return files.key(parts, device=device)
 
     def scaled(self, **changes) -> Plan:
         """The plan with other numbers, such as `models`, `originals` or `seed`; None leaves one as it is."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mulib.data import faces
 from mulib.data.digits import digits
-from mulib.data.download import SOURCES, find
+from mulib.data.download import SOURCES
 from mulib.data.readers.ages import AGEDB, UTKFACE, agedb, utkface
 from mulib.data.readers.celeba import CELEBA, MUCAC, celeba, mucac
 from mulib.data.readers.cifar import BATCHES, FOLDERS, cifar10
@@ -45,13 +45,10 @@ class Entry:
 def listing() -> list[Entry]:
     """What there is, built-in sets first. Nothing is read, unpacked or downloaded."""
     entries = [Entry(name, True, "built in") for name in BUILT_IN]
-    for name, (_, layouts) in READERS.items():
+    published = {name: layouts for name, (_, layouts) in READERS.items()}
+    for name, layouts in (published | {name: (source,) for name, source in SOURCES.items()}).items():
         place = next((place for layout in layouts if (place := layout.find()) is not None), None)
         entries.append(Entry(name, place is not None, layouts[0].how if place is None else str(place)))
-    for name, source in SOURCES.items():
-        found = find(name)
-        how = f"run `mulib fetch {name}` ({source.licence})"
-        entries.append(Entry(name, found is not None, how if found is None else str(found.path)))
     return entries
 
 
