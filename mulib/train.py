@@ -22,6 +22,7 @@ from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
 from mulib.files import cache_folder, part_name, source
 from mulib.models import device_of
+from mulib.models.modes import training
 from mulib.predict import Precision, autocast
 
 Schedule = Literal["constant", "cosine", "onecycle"] | Sequence[int]
@@ -55,9 +56,10 @@ def fit(
     on_step: Callable[[int, float], object] | None = None,
     progress: bool = True,
 ) -> Fit:
-    """Train `model` in place on `data`, on the model's device; the mode it came in is restored.
+    """Train `model` in place on `data`, on the model's device; each module's mode is restored.
 
-    Parameters that do not require a gradient stay as they are. The same seed, model, data and number of threads give
+    Parameters that do not require a gradient stay as they are, and so do, in a model that comes in training mode,
+    modules in evaluation mode, such as frozen batch norm. The same seed, model, data and number of threads give
     the same weights on the CPU.
 
     Args:
@@ -78,7 +80,7 @@ def fit(
         DivergedError: a loss that is not finite; the model is left as it was after the last good epoch.
     """
     _check(model, data, epochs, lr, batch_size)
-    data, was_training = data.to(device_of(model)), model.training
+    data = data.to(device_of(model))
     per_epoch = data.steps(batch_size)
     parameters = [p for p in model.parameters() if p.requires_grad]
     if isinstance(optimiser, torch.optim.Optimizer):
@@ -96,8 +98,7 @@ def fit(
     quiet = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
     good = {name: value.clone() for name, value in model.state_dict().items()}
     losses, step, start, stop = [], 0, time.perf_counter(), False
-    model.train()
-    try:
+    with training(model):
         for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **quiet):
             history, sizes = [], []
             for x, y in data.batches(batch_size, generator):
@@ -127,8 +128,6 @@ def fit(
             with torch.no_grad():
                 for name, value in model.state_dict().items():
                     good[name].copy_(value)
-    finally:
-        model.train(was_training)
     return Fit(tuple(losses), step, time.perf_counter() - start)
 
 

@@ -203,6 +203,20 @@ def test_a_target_whose_output_was_cut_comes_back(coloured):
     assert back.needed(0.8) == 8
 
 
+@pytest.mark.parametrize(("images", "batch_size"), [(4, 3), (18, 17), (18, 16), (40, 16)])
+def test_relearning_takes_the_steps_it_is_asked_for(coloured, images, batch_size):
+    model, shown = coloured
+    taken = []
+
+    class Counted(nn.Sequential):
+        def forward(self, x):
+            taken.append(self.training)
+            return super().forward(x)
+
+    audit.relearn(Counted(model), shown, shown, "mouth", images=(images,), steps=7, batch_size=batch_size)
+    assert sum(taken) == 7
+
+
 def test_relearning_trains_only_the_output_of_the_target(coloured):
     model, shown = coloured
     blank = replace(shown, labels=shown.labels * torch.tensor([1.0, 0, 0]))  # what the others' labels say plays no part

@@ -92,7 +92,8 @@ def test_sensitivity_is_the_mean_change(generator):
     logits, change = torch.randn(500, 1, generator=generator), torch.randn(500, 1, generator=generator)
     found = audit.sensitivity(logits, logits + change)
     assert found.point == pytest.approx(float(change.abs().mean()), rel=1e-5)
-    assert found.lower < found.point < found.upper
+    half = 1.96 * float(change.abs().std()) / 500**0.5
+    assert (found.lower, found.upper) == pytest.approx((found.point - half, found.point + half), rel=1e-4)
     assert found.reference == pytest.approx(float(logits.std()), rel=1e-5)
     assert found.n == 500
 

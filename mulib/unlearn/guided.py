@@ -88,7 +88,8 @@ def gli(
 
     def objective(net, x, y):
         batch, (_, (x_forget, _)) = next(counter), pairs(x, y)
-        net.train(frozen_after is None or batch < frozen_after)
+        if frozen_after is not None and batch >= frozen_after:
+            net.eval()
         w = weight[0] + (weight[1] - weight[0]) * batch / batches
         target, pass_again = _reference(net, x_forget)
 

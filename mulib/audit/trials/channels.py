@@ -14,6 +14,7 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.channels import top_channels
+from mulib.models import device_of
 from mulib.models.wiring import Wiring, switch_off
 from mulib.predict import predict
 
@@ -94,7 +95,7 @@ def pruning_curves(
         "least": {layer: v.sort(stable=True).indices for layer, v in values.items()},
         "random": {layer: torch.randperm(len(v), generator=generator) for layer, v in values.items()},
     }
-    output = graph.outputs[graph.targets.index(target)]
+    output, data = graph.outputs[graph.targets.index(target)], data.to(device_of(model))
     return {name: _curve(model, data, wiring, order, output, shares, batch_size) for name, order in orders.items()}
 
 
