@@ -56,6 +56,15 @@ def stream(model: nn.Module, data: ImageSet, layer: str = "layer3", batch_size: 
         yield seen[layer].float()
 
 
+def right(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Which answers are right, bool: of classes (N,) the largest logit, of attributes (N, A) the logit's sign.
+
+    >>> right(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).tolist()
+    [True, False]
+    """
+    return (outputs > 0) == (labels > 0.5) if labels.is_floating_point() else outputs.argmax(1) == labels
+
+
 def feature_maps(
     model: nn.Module,
     data: ImageSet,

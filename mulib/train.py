@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from mulib.clock import clock
 from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
 from mulib.files import cache_folder, part_name, source
@@ -133,7 +134,7 @@ def fit(
 
 def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> float:
     """`fit` once: the first call trains and keeps the weights in the cache, a later one with the same arguments,
-    in any notebook or process, loads them. Returns the seconds that the training took, of all threads.
+    in any notebook or process, loads them. Returns what the training took, in seconds of `clock`.
 
     The file belongs to the model's structure and first weights, the data's pixels and labels, the options, and the
     library's sources.
@@ -154,9 +155,9 @@ def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> floa
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            begin = time.process_time()
+            begin = clock(device_of(model))
             fit(model, data, **options)
-            note = {"seconds": repr(time.process_time() - begin)}
+            note = {"seconds": repr(clock(device_of(model)) - begin)}
             save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, part_name(path), note)
             os.replace(part_name(path), path)
     with safe_open(path, "pt") as file:

@@ -23,7 +23,7 @@ def squares(n, generator):
 
 def test_a_constant_yes_is_a_perfect_true_positive_rate():
     found = audit.detection(torch.ones(10), torch.tensor([1.0] * 3 + [0.0] * 7))
-    assert (found.tpr.point, found.tnr.point, found.balanced, found.auc) == (1, 0, 0.5, 0.5)
+    assert (found.tpr.point, found.tnr.point, found.balanced.point, found.auc) == (1, 0, 0.5, 0.5)
     assert found.accuracy.point == 0.3
     assert (found.tpr.n, found.tnr.n) == (3, 7)
 
@@ -31,12 +31,12 @@ def test_a_constant_yes_is_a_perfect_true_positive_rate():
 def test_a_shift_hides_from_the_rate_but_not_from_the_auc():
     scores, truth = torch.tensor([3.0, 4.0, 1.0, 2.0]) - 10, torch.tensor([1, 1, 0, 0])
     found = audit.detection(scores[:, None], truth[:, None])
-    assert (found.tpr.point, found.balanced, found.auc) == (0, 0.5, 1)
+    assert (found.tpr.point, found.balanced.point, found.auc) == (0, 0.5, 1)
 
 
 @pytest.mark.parametrize("truth", [torch.ones(4), torch.zeros(4)])
 def test_detection_needs_both(truth):
-    with pytest.raises(InputError, match="needs some with and without"):
+    with pytest.raises(InputError, match="images have the feature: expected some with and without it"):
         audit.detection(torch.ones(4), truth)
 
 

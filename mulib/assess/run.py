@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 import statistics
-import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from mulib import models, train, unlearn
 from mulib.assess.plan import Job, Plan
 from mulib.assess.results import KEPT, Assessment, score, seconds_of
+from mulib.clock import clock
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
 from mulib.files import cache_folder, part_name, replace, source
@@ -127,11 +127,10 @@ def _train_here(plan: Plan, folder: Path, device: str, job: Job) -> tuple[Job, f
 def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job, float]:
     """Train or unlearn one model, ask it for its logits, write its file; the seconds are those of the training.
 
-    On the CPU they are seconds of one core, which whatever else runs on the machine hardly changes.
+    They are those of `clock`: on the CPU, of one core.
     """
     torch.set_num_threads(1)
-    clock = time.perf_counter if device.startswith("cuda") else time.thread_time
-    task, seed, start = _task(plan, device), plan.seed_of(job), clock()
+    task, seed, start = _task(plan, device), plan.seed_of(job), clock(device)
     quiet = {"seed": seed, "progress": False}
     try:
         if job.kind == "original":
@@ -144,14 +143,12 @@ def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job
             model = _network(plan, task, device, 0)
             model.load_state_dict(Assessment(folder, plan).weights(job.original))
             model = method(model, task.request, **plan.methods[job.kind], **quiet)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
     except DivergedError as error:
         path = _file(folder, job).with_suffix(".last-good.safetensors")
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: v.contiguous().cpu() for k, v in error.model.state_dict().items()}, path)
         raise DivergedError(f"{job.name}: {error} Its weights are in {path}.", error.step, error.epoch) from None
-    seconds = clock() - start
+    seconds = clock(device) - start
     _write(_file(folder, job), model, plan, task, seconds, weights=job.kind == "original")
     return job, seconds
 

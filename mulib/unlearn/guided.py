@@ -16,6 +16,7 @@ from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.perturb import ascend
 from mulib.models import device_of
+from mulib.models.modes import evaluating
 from mulib.predict import Precision
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Pairs, black_and_white
@@ -124,7 +125,8 @@ class _Best:
 
     def ask(self) -> bool:
         """Score the model as it is; True when it is time to stop."""
-        score = float(self._select(self._model, self._request))
+        with evaluating(self._model):  # whatever the score does to it
+            score = float(self._select(self._model, self._request))
         if not math.isfinite(score):
             raise InputError(f"the score of `select` is {score}: expected a finite number, high is good.")
         if score > self._score:

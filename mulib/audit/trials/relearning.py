@@ -84,7 +84,7 @@ def relearn(
             options = {"lr": lr, "batch_size": batch_size, "objective": _objective(output), "seed": seed}
             fit(copied, few, epochs=epochs, on_step=lambda step, loss: step >= steps, progress=False, **options)
         scores.append(target_scores(predict(copied, test), test.labels, test.classes)[name])
-    return Relearning(tuple(images), *(tuple(getattr(s, k) for s in scores) for k in ("balanced_accuracy", "auc")))
+    return Relearning(tuple(images), tuple(s.balanced.point for s in scores), tuple(s.auc for s in scores))
 
 
 def _drawn(mask: Tensor, seed: int) -> Tensor:
