@@ -15,9 +15,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from mulib import files
+from mulib.clock import clock
 from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
 from mulib.models import device_of
+from mulib.models.modes import training
 from mulib.predict import Precision, autocast
 
 Schedule = Literal["constant", "cosine", "onecycle"] | Sequence[int]
@@ -51,9 +53,10 @@ def fit(
     on_step: Callable[[int, float], object] | None = None,
     progress: bool = True,
 ) -> Fit:
-    """Train `model` in place on `data`, on the model's device; the mode it came in is restored.
+    """Train `model` in place on `data`, on the model's device; each module's mode is restored.
 
-    Parameters that do not require a gradient stay as they are. The same seed, model, data and number of threads give
+    Parameters that do not require a gradient stay as they are, and so do, in a model that comes in training mode,
+    modules in evaluation mode, such as frozen batch norm. The same seed, model, data and number of threads give
     the same weights on the CPU.
 
     Args:
@@ -74,7 +77,7 @@ def fit(
         DivergedError: a loss that is not finite; the model is left as it was after the last good epoch.
     """
     _check(model, data, epochs, lr, batch_size)
-    data, was_training = data.to(device_of(model)), model.training
+    data = data.to(device_of(model))
     per_epoch = data.steps(batch_size)
     parameters = [p for p in model.parameters() if p.requires_grad]
     if isinstance(optimiser, torch.optim.Optimizer):
@@ -92,8 +95,7 @@ def fit(
     quiet = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
     good = {name: value.clone() for name, value in model.state_dict().items()}
     losses, step, start, stop = [], 0, time.perf_counter(), False
-    model.train()
-    try:
+    with training(model):
         for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **quiet):
             history, sizes = [], []
             for x, y in data.batches(batch_size, generator):
@@ -123,15 +125,12 @@ def fit(
             with torch.no_grad():
                 for name, value in model.state_dict().items():
                     good[name].copy_(value)
-    finally:
-        model.train(was_training)
     return Fit(tuple(losses), step, time.perf_counter() - start)
 
 
 def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> float:
     """`fit` once: the first call trains and keeps the weights in the cache, a later one with the same arguments,
-    in any notebook or process, loads them. Returns the seconds that the training took: of all threads on the CPU, by
-    the wall on a GPU.
+    in any notebook or process, loads them. Returns what the training took, in seconds of `clock`.
 
     The file belongs to the model's structure and first weights, the data's pixels and labels, the options, and what
     `files.key` adds.
@@ -148,10 +147,9 @@ def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> floa
     device = device_of(model)
 
     def make(part: Path) -> None:
-        clock = time.process_time if device.type == "cpu" else time.perf_counter  # of all threads, or by the wall
-        begin = clock()
+        begin = clock(device)
         fit(model, data, **options)
-        part.write_bytes(files.sealed(model.state_dict(), seconds=clock() - begin))
+        part.write_bytes(files.sealed(model.state_dict(), seconds=clock(device) - begin))
 
     path = files.cache_folder("networks") / f"{files.key(*facts, tensors=start, device=device)}.safetensors"
     weights, notes = files.once(path, make, files.read_tensors)

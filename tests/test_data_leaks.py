@@ -75,6 +75,15 @@ def test_near_copies_are_found_and_are_no_copies(parts):
     assert found.sets["test"].pictures == 6
 
 
+@pytest.mark.parametrize(("bits", "near"), [(0, 1), (2, 1), (4, 0), (6, 0)])
+def test_pictures_that_differ_in_four_bits_are_two_people_in_one_pose(parts, monkeypatch, bits, near):
+    hashes = np.arange(38, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    hashes[20] = hashes[25] ^ np.uint64((1 << bits) - 1)
+    sizes = iter(np.split(hashes, [6, 20, 25, 31]))  # forget, retain, val, test, unseen
+    monkeypatch.setattr(leaks, "perceptual_hashes", lambda data: next(sizes))
+    assert leaks.check(make_task(parts)).pairs["val/test"].near == near
+
+
 def test_a_picture_under_two_labels_is_a_conflict(parts):
     train, _, test, _ = parts
     test.images[0] = train.images[2]

@@ -110,6 +110,24 @@ def test_groups_are_found_anew_every_few_epochs(network, data, monkeypatch):
     assert calls[1] == calls[2] is not None
 
 
+def test_an_epoch_of_seventeen_images_is_one_batch_of_sixteen_and_one(network, data, monkeypatch):
+    """The image that would be left over joins the batch before, so four epochs are four steps."""
+    calls, original = [], explain.groups.__globals__["_groups"]
+    monkeypatch.setitem(explain.groups.__globals__, "_groups", lambda *a: calls.append(a) or original(*a))
+    options = OPTIONS | {"epochs": 4, "every": 1, "until": 9, "batch_size": 16}
+    explain.identify(network, data.subset(torch.arange(17)), **options)
+    assert len(calls) == 5  # before each epoch, and after the last
+
+
+def test_mean_maps_are_a_moving_average_that_mostly_stays(network, data):
+    objective = explain.groups.__globals__["_Grouping"](data, "layer3", 3, 1.0, 0.9, 100, 100, 0)
+    batches, network = [data.pixels(slice(k, k + 8)) for k in (0, 8)], network.eval()
+    for x in batches:
+        objective(network, x, data.labels[:8])
+    first, second = (x.mean(0) for x in explain.feature_maps(network, data, normalise=False)[:16].split(8))
+    torch.testing.assert_close(objective.mean, 0.9 * first + 0.1 * second, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("bad", [{"weight": -1.0}, {"decay": 1.0}, {"every": 0}])
 def test_bad_numbers_to_identify(network, data, bad):
     with pytest.raises(InputError, match="expected ≥ 0"):

@@ -216,6 +216,27 @@ def test_removing_restores_modes_and_gradients(network, adversary, request_, tra
     assert all(p.requires_grad for net in (removal.pipeline, removal.adversary) for p in net.parameters())
 
 
+def test_removing_keeps_frozen_batch_norm_frozen(network, adversary, request_):
+    network.train().bn1.eval()
+    adversary.eval().layer4.train()
+    modes = [[module.training for module in net.modules()] for net in (network, adversary)]
+    for game in ("frozen", "alternating"):
+        removal = remove(network, adversary, request_, game=game)
+        assert torch.equal(removal.model.bn1.running_mean, network.bn1.running_mean)
+        assert not removal.pipeline[1].bn1.training
+        for net, before in zip((removal.model, removal.adversary), modes, strict=True):
+            assert [module.training for module in net.modules()] == before
+
+
+def test_every_turn_of_every_epoch_has_a_seed_of_its_own(network, adversary, request_, monkeypatch):
+    seeds, fit = [], unlearn.remove_features.__globals__["fit"]
+    seen = lambda *a, **options: seeds.append(options["seed"]) or fit(*a, **options)  # noqa: E731
+    monkeypatch.setitem(unlearn.remove_features.__globals__, "fit", seen)
+    for seed in (0, 1):
+        remove(network, adversary, request_, game="alternating", epochs=3, seed=seed)
+    assert len(seeds) == len(set(seeds)) == 18
+
+
 def test_as_released_only_images_with_the_feature_are_used(network, adversary, request_):
     poisoned = replace(request_, retain=replace(request_.retain, images=torch.zeros_like(request_.retain.images)))
     one, other = (state(remove(network, adversary, r).pipeline) for r in (request_, poisoned))

@@ -23,7 +23,7 @@ def squares(n, generator):
 
 def test_a_constant_yes_is_a_perfect_true_positive_rate():
     found = audit.detection(torch.ones(10), torch.tensor([1.0] * 3 + [0.0] * 7))
-    assert (found.tpr.point, found.tnr.point, found.balanced, found.auc) == (1, 0, 0.5, 0.5)
+    assert (found.tpr.point, found.tnr.point, found.balanced.point, found.auc) == (1, 0, 0.5, 0.5)
     assert found.accuracy.point == 0.3
     assert (found.tpr.n, found.tnr.n) == (3, 7)
 
@@ -31,12 +31,12 @@ def test_a_constant_yes_is_a_perfect_true_positive_rate():
 def test_a_shift_hides_from_the_rate_but_not_from_the_auc():
     scores, truth = torch.tensor([3.0, 4.0, 1.0, 2.0]) - 10, torch.tensor([1, 1, 0, 0])
     found = audit.detection(scores[:, None], truth[:, None])
-    assert (found.tpr.point, found.balanced, found.auc) == (0, 0.5, 1)
+    assert (found.tpr.point, found.balanced.point, found.auc) == (0, 0.5, 1)
 
 
 @pytest.mark.parametrize("truth", [torch.ones(4), torch.zeros(4)])
 def test_detection_needs_both(truth):
-    with pytest.raises(InputError, match="needs some with and without"):
+    with pytest.raises(InputError, match="images have the feature: expected some with and without it"):
         audit.detection(torch.ones(4), truth)
 
 
@@ -92,7 +92,8 @@ def test_sensitivity_is_the_mean_change(generator):
     logits, change = torch.randn(500, 1, generator=generator), torch.randn(500, 1, generator=generator)
     found = audit.sensitivity(logits, logits + change)
     assert found.point == pytest.approx(float(change.abs().mean()), rel=1e-5)
-    assert found.lower < found.point < found.upper
+    half = 1.96 * float(change.abs().std()) / 500**0.5
+    assert (found.lower, found.upper) == pytest.approx((found.point - half, found.point + half), rel=1e-4)
     assert found.reference == pytest.approx(float(logits.std()), rel=1e-5)
     assert found.n == 500
 

@@ -71,7 +71,7 @@ def hooked(model):
         ({"seed": lambda _: int(torch.randint(9**9, ()))}, "the seed decides", "the same seed gave other weights"),
         ({"seed": lambda s: torch.manual_seed(s) and s}, "torch's global generator", "it drew from, or seeded"),
         ({"end": hooked}, "mode, hooks and frozen", "a hook was left behind"),
-        ({"end": lambda m: m.train()}, "mode, hooks and frozen", "evaluation mode left it"),
+        ({"end": lambda m: m.train()}, "mode, hooks and frozen", "mode left it, or a module of it did"),
         ({"end": lambda m: m.requires_grad_(False)}, "mode, hooks and frozen", "left frozen"),
         ({"step": lambda _: None}, "on_step sees every step", "on_step was called with []"),
         ({"step": lambda f: f and (lambda *a: f(*a) and None)}, "on_step sees every step", "it went on after"),

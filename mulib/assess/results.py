@@ -17,6 +17,7 @@ from torch import Tensor
 from mulib import audit
 from mulib.assess.plan import Job, Plan
 from mulib.data.logits import COLUMNS, NULL, Logits, write_logits
+from mulib.predict import right
 from mulib.show.style import spread
 
 KEPT = ("forget", "unseen", "test")  # the sets whose logits are kept
@@ -183,11 +184,9 @@ def score(outputs: Tensor, labels: Tensor) -> float:
 
     NaN without examples.
     """
-    if not labels.is_floating_point():
-        return (outputs.argmax(1) == labels).double().mean().item()
-    if labels.ndim == 1:
-        return (outputs[:, 0] - labels).abs().double().mean().item()
-    return ((outputs > 0) == labels.bool()).double().mean().item()
+    values = labels.is_floating_point() and labels.ndim == 1
+    each = (outputs[:, 0] - labels).abs() if values else right(outputs, labels)
+    return each.double().mean().item()
 
 
 def seconds_of(file: Path) -> float:

@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import statistics
-import time
 import warnings
 from collections import Counter, defaultdict
 from importlib import metadata
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from mulib import files, models, train, unlearn
 from mulib.assess.plan import Job, Plan
 from mulib.assess.results import KEPT, Assessment, score, seconds_of
+from mulib.clock import clock
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
 from mulib.predict import predict
@@ -144,11 +144,10 @@ def _train_here(plan: Plan, folder: Path, device: str, job: Job) -> tuple[Job, f
 def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job, float]:
     """Train or unlearn one model, ask it for its logits, write its file; the seconds are those of the training.
 
-    On the CPU they are seconds of one core, which whatever else runs on the machine hardly changes.
+    They are those of `clock`: on the CPU, of one core.
     """
     torch.set_num_threads(1)
-    clock = time.perf_counter if device.startswith("cuda") else time.thread_time
-    task, seed, start = _task(plan, device), plan.seed_of(job), clock()
+    task, seed, start = _task(plan, device), plan.seed_of(job), clock(device)
     quiet = {"seed": seed, "progress": False}
     try:
         if job.kind == "original":
@@ -161,13 +160,11 @@ def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job
             model = _network(plan, task, device, 0)
             model.load_state_dict(Assessment(folder, plan).weights(job.original))
             model = method(model, task.request, **plan.methods[job.kind], **quiet)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
     except DivergedError as error:
         path = _file(folder, job).with_suffix(".last-good.safetensors")
         files.replace(path, files.sealed(error.model.state_dict()))
         raise DivergedError(f"{job.name}: {error} Its weights are in {path}.", error.step, error.epoch) from None
-    seconds = clock() - start
+    seconds = clock(device) - start
     _write(_file(folder, job), model, plan, task, seconds, weights=job.kind == "original")
     return job, seconds
 

@@ -53,7 +53,7 @@ def listing() -> list[Entry]:
 
 
 def load(name: str, **options) -> Task:
-    """The task of that name, with the arguments of its function; CelebA at its files' own size unless asked.
+    """The task of that name, with the arguments of its function.
 
     "table" is one's own data: `load("table", path="folder")`.
 
@@ -65,5 +65,5 @@ def load(name: str, **options) -> Task:
         known = inspect.signature(function).parameters
         if unknown := set(options) - set(known):
             raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected {', '.join(known)}.")
-        return function(**({"size": None} if function is celeba else {}) | options)
+        return function(**options)
     raise InputError(f"unknown data set {name!r}: expected one of {', '.join(functions)}.")

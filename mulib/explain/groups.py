@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.similarity import channel_similarity, group_loss
 from mulib.kernels.spectral import spectral_groups
+from mulib.models import device_of
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.predict import Precision, stream
@@ -135,7 +135,8 @@ def identify(
         raise InputError(f"weight {weight}, decay {decay}, every {every}: expected ≥ 0, in [0, 1) and ≥ 1.")
     find(model, layer)
     identified = copy.deepcopy(model)
-    per_epoch = math.ceil(len(data) / batch_size)
+    data = data.to(device_of(model))  # once, not at every clustering
+    per_epoch = data.steps(batch_size)
     objective = _Grouping(data, layer, k, weight, decay, every * per_epoch, until * per_epoch, seed)
     options = {"optimiser": "adam", "weight_decay": 0.0, "schedule": schedule, "precision": precision}
     options |= {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed}

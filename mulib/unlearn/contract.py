@@ -117,11 +117,14 @@ def _generator(method: Method) -> str | None:
 
 
 def _restored(method: Method) -> str | None:
-    for training in (True, False):
-        model = network().train(training)
+    for mode in ("training", "evaluation"):
+        model = network().train(mode == "training")
+        model.bn1.eval()  # frozen batch norm, in a model that trains
+        model.layer4.train()
+        modes = [module.training for module in model.modules()]
         for net in (model, run(method, model, noise())):
-            if any(module.training is not training for module in net.modules()):
-                return f"a model that came in {'training' if training else 'evaluation'} mode left it"
+            if [module.training for module in net.modules()] != modes:
+                return f"a model that came in {mode} mode left it, or a module of it did"
             if any(module._forward_hooks or module._backward_hooks for module in net.modules()):
                 return "a hook was left behind"
             if not all(parameter.requires_grad for parameter in net.parameters()):

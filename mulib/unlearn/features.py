@@ -21,6 +21,7 @@ from mulib.errors import InputError
 from mulib.kernels.reversal import reverse_gradient
 from mulib.models import device_of
 from mulib.models import remover as new_remover
+from mulib.models.modes import evaluating
 from mulib.predict import Precision, predict
 from mulib.train import fit, loss_of
 
@@ -44,7 +45,9 @@ class Removal:
     @property
     def pipeline(self) -> nn.Module:
         """f(g(x)): remover and model in one, sharing their weights."""
-        return nn.Sequential(self.remover, self.model).train(self.model.training)
+        joined = nn.Sequential(self.remover, self.model)
+        joined.training = self.model.training
+        return joined
 
 
 def remove_features(
@@ -96,11 +99,11 @@ def remove_features(
     >>> logits = predict(removal.model, only(task.test, "Bald"))
     """
     features = _checked(request, task, features, adversary, game, images)
-    everything = request.retain.joined(request.forget)
-    data = request.forget if images == "forget" else everything
+    everything = request.retain.joined(request.forget).to(device_of(model))  # once, not in every turn
+    data = request.forget.to(device_of(model)) if images == "forget" else everything
     f, a = copy.deepcopy(model), copy.deepcopy(adversary)
     g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copy.deepcopy(remover)
-    g = g.to(device_of(f)).train(f.training)
+    g = (g if g.training is f.training else g.train(f.training)).to(device_of(f))
 
     def hide(g: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         left = g(x)
@@ -147,16 +150,14 @@ def _checked(request: Request, task: str, features, adversary: nn.Module, game: 
 
 @contextmanager
 def _resting(*networks: nn.Module) -> Iterator[None]:
-    """In evaluation mode and without gradients of their own; afterwards as before."""
-    modes = [(network, network.training) for network in networks]
+    """In evaluation mode and without gradients of their own; afterwards, each module as before."""
     learning = [p for network in networks for p in network.parameters() if p.requires_grad]
     try:
-        for network in networks:
-            network.eval().requires_grad_(False)
-        yield
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with evaluating(*networks):
+            yield
     finally:
-        for network, mode in modes:
-            network.train(mode)
         for parameter in learning:
             parameter.requires_grad_(True)
 

@@ -16,6 +16,7 @@ from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.perturb import ascend
 from mulib.models import device_of
+from mulib.models.modes import evaluating
 from mulib.predict import Precision
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Pairs, black_and_white
@@ -88,7 +89,8 @@ def gli(
 
     def objective(net, x, y):
         batch, (_, (x_forget, _)) = next(counter), pairs(x, y)
-        net.train(frozen_after is None or batch < frozen_after)
+        if frozen_after is not None and batch >= frozen_after:
+            net.eval()
         w = weight[0] + (weight[1] - weight[0]) * batch / batches
         target, pass_again = _reference(net, x_forget)
 
@@ -123,7 +125,8 @@ class _Best:
 
     def ask(self) -> bool:
         """Score the model as it is; True when it is time to stop."""
-        score = float(self._select(self._model, self._request))
+        with evaluating(self._model):  # whatever the score does to it
+            score = float(self._select(self._model, self._request))
         if not math.isfinite(score):
             raise InputError(f"the score of `select` is {score}: expected a finite number, high is good.")
         if score > self._score:

@@ -3,69 +3,19 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from mulib.audit.accuracy import Accuracy
-from mulib.audit.epsilon import clopper_pearson
+from mulib.audit.targets import Detection, detection
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.models import reinitialise
 from mulib.predict import Precision, predict
 from mulib.train import fit, loss_of
-
-
-@dataclass(frozen=True)
-class Detection:
-    """How well a score tells who has a feature from who has not, at the threshold 0 and over all thresholds.
-
-    Attributes:
-        tpr, tnr: the share found among those that have it, and passed among those that have not, with intervals. The
-            paper's accuracy on the feature is `tpr` alone: "yes" for all images gives 1.
-        accuracy: over all.
-        balanced: (TPR + TNR)/2; 0.5 for any constant answer.
-        auc: area under the receiver operating characteristic; 0.5 knows nothing, whatever the threshold.
-    """
-
-    tpr: Accuracy
-    tnr: Accuracy
-    accuracy: Accuracy
-    balanced: float
-    auc: float
-
-
-def detection(scores: Tensor, present: Tensor, *, confidence: float = 0.95) -> Detection:
-    """True-positive rate with what it hides: scores (N,) or (N, 1), positive for "yes"; present (N,) or (N, 1), 0 or 1.
-
-    Raises:
-        InputError: shapes that do not fit, NaN, or images that all have the feature, or none.
-
-    >>> detection(torch.ones(4), torch.tensor([1, 1, 0, 0])).balanced
-    0.5
-    """
-    flat = [torch.as_tensor(x).squeeze(1) if x.ndim == 2 and x.shape[1] == 1 else x for x in (scores, present)]
-    if flat[0].ndim != 1 or flat[0].shape != flat[1].shape or bool(flat[0].isnan().any()):
-        shapes = f"scores {tuple(scores.shape)} and labels {tuple(present.shape)}"
-        raise InputError(f"{shapes} do not fit: expected (N,) each, without NaN.")
-    scores, truth = flat[0].float().cpu(), flat[1].cpu() > 0.5
-    if bool(truth.all()) or not bool(truth.any()):
-        who = "all" if len(truth) and bool(truth.all()) else "none"
-        raise InputError(f"{who} of the {len(truth)} images have the feature: a detection needs some with and without.")
-    right = (scores > 0) == truth
-    tpr, tnr, whole = (_share(part, confidence) for part in (right[truth], right[~truth], right))
-    return Detection(tpr, tnr, whole, (tpr.point + tnr.point) / 2, float(roc_auc_score(truth, scores)))
-
-
-def _share(right: Tensor, confidence: float) -> Accuracy:
-    n, correct = len(right), int(right.sum())
-    lower, upper = clopper_pearson(n, confidence)
-    return Accuracy(correct / n, float(lower[correct]), float(upper[correct]), n)
 
 
 def linear_probe(
@@ -127,15 +77,6 @@ def network_probe(
         return loss_of(model(g(x)), y)
 
     options = {"optimiser": "adam", "weight_decay": 0.0, "schedule": "onecycle", "precision": precision}
-    fit(
-        probe,
-        train,
-        epochs=epochs,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-        objective=objective,
-        progress=progress,
-        **options,
-    )
+    options |= {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "progress": progress}
+    fit(probe, train, objective=objective, **options)
     return detection(predict(nn.Sequential(g, probe), test, precision=precision), test.labels)
