@@ -14,7 +14,7 @@ from mulib.errors import InputError
 LIBRARY = Path(__file__).resolve().parent
 
 # What the weights of a network depend on, beside its recipe.
-SOURCES = ("kernels", "faces", "models", "data", "predict.py", "train.py", "unlearn", "assess")
+SOURCES = ("kernels", "faces", "models", "data", "recipe.py", "predict.py", "train.py", "unlearn", "assess")
 
 
 def roots() -> list[Path]:

@@ -10,6 +10,7 @@ from mulib.audit.scores import Scores, example_losses, scores
 from mulib.audit.sensitivity import Mean, mass_inside, sensitivity
 from mulib.audit.targets import TargetScore, target_scores
 from mulib.audit.trials import (
+    PROBE,
     Detection,
     PruningCurve,
     Relearning,
@@ -23,6 +24,7 @@ from mulib.audit.trials import (
 )
 
 __all__ = [
+    "PROBE",
     "Accuracy",
     "Detection",
     "Epsilon",

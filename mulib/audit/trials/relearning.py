@@ -15,6 +15,7 @@ from mulib.data.sets import ImageSet
 from mulib.data.targets import Target, names, position, presence
 from mulib.errors import InputError
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 
 
@@ -80,8 +81,8 @@ def relearn(
         if n:
             few = train.subset(torch.cat([part[: n // 2] for part in order]).sort().values)
             epochs = math.ceil(steps / math.ceil(n / batch_size))
-            options = {"lr": lr, "batch_size": batch_size, "objective": _objective(output), "seed": seed}
-            fit(copied, few, epochs=epochs, on_step=lambda step, loss: step >= steps, progress=False, **options)
+            options = {"objective": _objective(output), "seed": seed, "progress": False}
+            fit(copied, few, Recipe(epochs, lr, batch_size), on_step=lambda step, loss: step >= steps, **options)
         scores.append(target_scores(predict(copied, test), test.labels, test.classes)[name])
     return Relearning(tuple(images), *(tuple(getattr(s, k) for s in scores) for k in ("balanced_accuracy", "auc")))
 
