@@ -30,7 +30,7 @@ HOST = socket.gethostname() or "localhost"
 SMALL = 2**26  # bytes: what is larger is not forced to the disk, because whoever reads it checks it
 
 # What the weights of a network depend on, beside its recipe.
-SOURCES = ("kernels", "faces", "models", "data", "predict.py", "train.py", "unlearn", "assess")
+SOURCES = ("kernels", "faces", "models", "data", "recipe.py", "predict.py", "train.py", "unlearn", "assess")
 
 Found = TypeVar("Found")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, overload
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,7 @@ from mulib.models import device_of
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.models.modes import evaluating
-
-Precision = Literal["float32", "bf16"]
+from mulib.recipe import Precision
 
 
 @overload

@@ -1,7 +1,6 @@
 """The whole experiment: what it writes, that it goes on where it was stopped, and what it refuses."""
 
 import dataclasses
-import inspect
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from mulib.assess.plan import Job
 from mulib.data import ImageSet, Logits, Task, catalogue
 from mulib.errors import DivergedError
 from mulib.predict import predict
+from mulib.recipe import Recipe
 
 TESTS = Path(__file__).parent
 
@@ -46,15 +46,17 @@ def registered(monkeypatch):
     monkeypatch.setattr(sys.modules["mulib.assess.run"], "_TASKS", {})
 
 
+TRAINING = Recipe(epochs=2, lr=0.05, batch_size=16)
+
+
 def plan(**changes):
-    training = {"epochs": 2, "lr": 0.05, "batch_size": 16}
     start = Plan(
         name="tiny",
         task="tiny",
         task_options={},
         network={"width": 2, "in_channels": 1},
-        training=training,
-        methods={"finetune": {"epochs": 1, "lr": 0.01, "batch_size": 16}},
+        training=TRAINING,
+        methods={"finetune": {"recipe": TRAINING.but(epochs=1, lr=0.01)}},
         originals=2,
         models=2,
         own=False,
@@ -92,7 +94,7 @@ def test_models_are_what_their_names_say(finished):
     def trained(job, images):
         seed = p.seed_of(job)
         model = models.resnet18(3, seed=seed, **p.network)
-        train.fit(model, images, seed=seed, **p.training, **quiet)
+        train.fit(model, images, p.training, seed=seed, **quiet)
         return model
 
     threads = torch.get_num_threads()
@@ -162,7 +164,8 @@ def test_what_is_there_is_not_trained_again(finished, monkeypatch):
 
 def test_processes_give_the_same_numbers(finished, tmp_path):
     """Digits, because a process of its own does not know this file's task."""
-    small = plan(task="digits", training={"epochs": 1, "lr": 0.05}, methods={"finetune": {"epochs": 1}}, originals=1)
+    once = Recipe(epochs=1, lr=0.05)
+    small = plan(task="digits", training=once, methods={"finetune": {"recipe": once}}, originals=1)
     one, two = (assess.run(small, tmp_path / f"{n}", workers=n, progress=False) for n in (1, 2))
     for kind, original in (("original", None), ("null", None), ("finetune", 0)):
         assert torch.equal(one.logits(kind, "test", original), two.logits(kind, "test", original))
@@ -209,8 +212,8 @@ def test_a_damaged_model_is_noticed_and_made_anew(where, monkeypatch, tmp_path):
 def test_plans_in_the_cache_share_the_models_that_start_from_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
     first = assess.run(plan(), workers=1, progress=False)
-    other = assess.run(plan(methods={"poison": {"batch_size": 16}}, originals=3), workers=1, progress=False)
-    longer = assess.run(plan(training={"epochs": 1, "lr": 0.05, "batch_size": 16}), workers=1, progress=False)
+    other = assess.run(plan(methods={"poison": {"recipe": TRAINING}}, originals=3), workers=1, progress=False)
+    longer = assess.run(plan(training=TRAINING.but(epochs=1)), workers=1, progress=False)
     for job in plan().jobs()[0]:
         files = [run.folder / "models" / f"{job.name}.safetensors" for run in (first, other, longer)]
         assert files[0].samefile(files[1])
@@ -231,11 +234,11 @@ def test_the_default_folder_belongs_to_the_plan_and_the_sources(monkeypatch):
 def test_the_default_folder_belongs_to_the_readers_own_method_as_it_stands(monkeypatch):
     before, own = (
         plan().key(),
-        unlearn.Method("finetune", lambda model, request, *, epochs, lr, batch_size: 1, "x", "y"),
+        unlearn.Method("finetune", lambda model, request, recipe: 1, "z", "x", "y"),
     )
     monkeypatch.setitem(unlearn.registry._METHODS, "finetune", own)
     one = plan().key()
-    own = unlearn.Method("finetune", lambda model, request, *, epochs, lr, batch_size: 2, "x", "y")
+    own = unlearn.Method("finetune", lambda model, request, recipe: 2, "z", "x", "y")
     monkeypatch.setitem(unlearn.registry._METHODS, "finetune", own)
     assert len({before, one, plan().key()}) == 3
 
@@ -245,7 +248,7 @@ def test_the_default_folder_belongs_to_the_readers_own_method_as_it_stands(monke
     [
         ({"models": 1}, "models 1: expected"),
         ({"originals": 0}, "originals is 0"),
-        ({"methods": {"finetune": {"speed": 1}}}, "finetune has no option speed: expected one of epochs"),
+        ({"methods": {"finetune": {"speed": 1}}}, "finetune has no option speed: expected one of recipe"),
         ({"methods": {"forget": {}}}, "there is no method 'forget'"),
     ],
 )
@@ -263,7 +266,7 @@ def test_the_command_for_the_papers_experiment_runs_from_end_to_end(name, tmp_pa
     for arguments in (command, ["epsilon", str(tmp_path / "run" / "original-0"), "--all"]):
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 0, result.output
-        assert all(method in result.output for method in (*assess.get(name).methods, "null"))
+        assert all(unlearn.title(method) in result.output for method in (*assess.get(name).methods, "null"))
 
 
 @pytest.mark.parametrize("name", sorted(mulib.assess.plan.PLANS))
@@ -272,7 +275,7 @@ def test_every_plan_names_a_task_a_network_and_methods_that_exist(name):
         found = assess.get(name, tier)
         assert found.name == name
         models.resnet18(3, **found.network)
-        inspect.signature(train.fit).bind(None, None, **found.training)
+        assert all(isinstance(r, Recipe) for r in (found.training, *(m["recipe"] for m in found.methods.values())))
 
 
 def test_unknown_plans_methods_and_task_options():
@@ -285,7 +288,7 @@ def test_unknown_plans_methods_and_task_options():
 
 
 def test_divergence_keeps_the_last_good_weights_and_names_their_file(tmp_path):
-    hot = plan(methods={"finetune": {"epochs": 3, "lr": 1e30}})
+    hot = plan(methods={"finetune": {"recipe": Recipe(epochs=3, lr=1e30)}})
     with pytest.raises(DivergedError, match=r"finetune-0-000: the loss is .* at step \d+.* weights are in") as error:
         assess.run(hot, tmp_path / "hot", workers=1, progress=False)
     kept = Path(str(error.value).rpartition("weights are in ")[2].rstrip("."))
@@ -313,7 +316,7 @@ def test_the_command_prints_a_table_and_epsilon_reads_the_folder(tmp_path):
     folder = str(tmp_path / "out")
     sizes = ("--originals", "1", "--models", "4", "--method", "finetune")
     table = call("assess", "digits", "--tier", "smoke", *sizes, "--workers", "1", "--folder", folder)
-    assert [line.split()[0] for line in table.splitlines()] == ["approach", "original", "null", "finetune"]
+    assert [line.split()[0] for line in table.splitlines()] == ["approach", "original", "null", "finetuning"]
     rows = json.loads(call("epsilon", f"{folder}/original-0", "--all", "--json"))
     assert {row["approach"] for row in rows} == {"baseline", "null", "finetune"}
 

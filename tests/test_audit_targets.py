@@ -12,6 +12,7 @@ from mulib import InputError, audit, explain
 from mulib.audit.intervals import clopper_pearson
 from mulib.data import ImageSet
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit
 from mulib.unlearn import prune_targets
 
@@ -108,7 +109,7 @@ def coloured():
     pixels = labels.view(-1, 3, 1, 1) * 60 + torch.randint(0, 120, (240, 3, 16, 16), generator=generator)
     shown = ImageSet(pixels.to(torch.uint8), labels, NAMES, mean=(0.35,) * 3, std=(0.17,) * 3)
     model = network()
-    fit(model, shown, epochs=10, lr=0.05, batch_size=24, progress=False)
+    fit(model, shown, Recipe(epochs=10, lr=0.05, batch_size=24), progress=False)
     return model, shown
 
 

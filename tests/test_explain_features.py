@@ -77,7 +77,8 @@ def test_group_maps_are_means_of_their_members():
     torch.testing.assert_close(explain.group_maps(maps, torch.tensor([0, 1, 0])), expected)
 
 
-OPTIONS = {"k": 3, "epochs": 3, "lr": 1e-3, "batch_size": 8, "progress": False}
+SHORT = explain.IDENTIFICATION.but(epochs=3, lr=1e-3, batch_size=8)
+OPTIONS = {"recipe": SHORT, "k": 3, "progress": False}
 
 
 def test_identify_returns_a_new_model_decided_by_its_seed(network, data):
@@ -95,7 +96,7 @@ def test_identify_lowers_the_group_loss(network, data):
         maps = explain.feature_maps(model, data, normalise=False)
         return group_loss(maps, labels, maps.mean(0))
 
-    options = OPTIONS | {"until": 0, "epochs": 8, "lr": 5e-3}  # the groups of the first epoch are kept
+    options = OPTIONS | {"until": 0, "recipe": SHORT.but(epochs=8, lr=5e-3)}  # the groups of the first epoch are kept
     free, fixed = (explain.identify(network, data, weight=w, **options) for w in (0.0, 10.0))
     assert torch.equal(free[1].labels, fixed[1].labels)
     assert loss(fixed[0], fixed[1].labels) < loss(free[0], free[1].labels) - 0.05
@@ -104,7 +105,7 @@ def test_identify_lowers_the_group_loss(network, data):
 def test_groups_are_found_anew_every_few_epochs(network, data, monkeypatch):
     calls, original = [], explain.groups.__globals__["_groups"]
     monkeypatch.setitem(explain.groups.__globals__, "_groups", lambda *a: calls.append(a[3]) or original(*a))
-    explain.identify(network, data, **OPTIONS | {"epochs": 5, "every": 2, "until": 4, "k": None})
+    explain.identify(network, data, **OPTIONS | {"recipe": SHORT.but(epochs=5), "every": 2, "until": 4, "k": None})
     assert len(calls) == 3  # before epochs 1 and 3, and after the last
     assert calls[0] is None
     assert calls[1] == calls[2] is not None

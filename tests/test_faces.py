@@ -19,6 +19,7 @@ from mulib.faces import dice
 from mulib.faces.sampling import OF_THE_PICTURE
 from mulib.models import resnet18
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 
 GOLDEN = {  # SHA-256 of `golden(size)`: no machine, no thread count and no library may change it (VERSION may)
@@ -433,7 +434,7 @@ def test_a_small_network_memorises_people_and_a_retrained_one_does_not_know_them
     known = {}
     for name, data in (("original", task.train), ("retrained", task.retain)):
         model = resnet18(8, width=8, stem="face")
-        fit(model, data, epochs=12, lr=0.05, batch_size=32, schedule="onecycle")
+        fit(model, data, Recipe(epochs=12, lr=0.05, batch_size=32, schedule="onecycle"))
         logits = predict(model, {"forget": task.forget, "unseen": task.unseen})
         known[name] = {k: float(loss_of(v, getattr(task, k).labels)) for k, v in logits.items()}
     gap = {name: losses["unseen"] - losses["forget"] for name, losses in known.items()}

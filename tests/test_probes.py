@@ -61,7 +61,8 @@ def test_a_linear_probe_that_has_nothing_to_learn():
 
 def test_a_network_probe_finds_what_is_left_and_not_what_is_gone(generator):
     train, test = squares(64, generator), squares(40, generator)
-    network, options = resnet18(1, width=4, stem="face"), {"epochs": 6, "lr": 1e-2, "progress": False}
+    network = resnet18(1, width=4, stem="face")
+    options = {"recipe": audit.PROBE.but(epochs=6, lr=1e-2), "progress": False}
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert audit.network_probe(network, train, test, **options).auc > 0.95
 
@@ -76,7 +77,9 @@ def test_a_network_probe_finds_what_is_left_and_not_what_is_gone(generator):
 def test_a_network_probe_leaves_the_remover(generator):
     g, data = remover(width=2), squares(12, generator)
     before = {name: value.clone() for name, value in g.state_dict().items()}
-    audit.network_probe(resnet18(1, width=2, stem="face"), data, data, through=g, epochs=1, progress=False)
+    audit.network_probe(
+        resnet18(1, width=2, stem="face"), data, data, audit.PROBE.but(epochs=1), through=g, progress=False
+    )
     assert g.training
     assert all(parameter.requires_grad for parameter in g.parameters())
     assert all(torch.equal(value, before[name]) for name, value in g.state_dict().items())

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mulib import audit
+from mulib import audit, unlearn
 from mulib.assess.plan import Job, Plan
 from mulib.data.logits import COLUMNS, NULL, Logits, write_logits
 from mulib.predict import right
@@ -60,7 +60,7 @@ class Row:
             "lower bound": [each.lower_median for each in self.epsilon],
             "worst decile": [each.worst_decile for each in self.epsilon],
         }
-        row = {"approach": self.approach}
+        row = {"approach": unlearn.title(self.approach)}
         row |= {name: spread(getattr(self, name), format_spec) for name in COLUMNS}
         row |= {name: _over_originals(values) for name, values in audits.items()}
         row["ε̂, own originals"] = _over_originals([] if self.own is None else [self.own.median])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 import statistics
@@ -152,10 +151,10 @@ def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job
     try:
         if job.kind == "original":
             model = _network(plan, task, device, seed)
-            train.fit(model, task.train, **plan.training, **quiet)
+            train.fit(model, task.train, plan.training, **quiet)
         elif job.kind == "retrained":
             model = _network(plan, task, device, seed)
-            train.fit(model, task.retain, **plan.training, **quiet)
+            train.fit(model, task.retain, plan.training, **quiet)
         else:
             model = _network(plan, task, device, 0)
             model.load_state_dict(Assessment(folder, plan).weights(job.original))
@@ -171,14 +170,13 @@ def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job
 
 def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
     model = models.resnet18(task.train.outputs, seed=seed, **plan.network).to(device)
-    fast = plan.training.get("precision") == "bf16"  # whose convolutions want the channels last
+    fast = plan.training.precision == "bf16"  # whose convolutions want the channels last
     return model.to(memory_format=torch.channels_last) if fast else model
 
 
 def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, weights: bool) -> None:
     """One model's file: logits on the kept sets, its score on each set, and its weights where others start from it."""
-    precision = plan.training.get("precision", "float32")
-    logits = predict(model, task.sets, precision=precision)
+    logits = predict(model, task.sets, precision=plan.training.precision)
     scores = {name: score(z, task.sets[name].labels.cpu()) for name, z in logits.items()}
     tensors = {f"logits.{name}": logits[name] for name in KEPT}
     if weights:
@@ -233,9 +231,8 @@ class _Bar:
 
     def _share(self, method: str) -> float:
         """The epochs of a method over those of training."""
-        parameters = inspect.signature(unlearn.get(method).run).parameters
-        epochs = self.plan.methods[method].get("epochs", parameters["epochs"].default if "epochs" in parameters else 1)
-        return epochs / self.plan.training["epochs"]
+        recipe = {**unlearn.get(method).recipes, **self.plan.methods[method]}["recipe"]
+        return recipe.epochs / self.plan.training.epochs
 
     def close(self) -> None:
         """Take the bar away."""

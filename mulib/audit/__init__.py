@@ -10,6 +10,7 @@ from mulib.audit.scores import Scores, example_losses, scores
 from mulib.audit.sensitivity import mass_inside, sensitivity
 from mulib.audit.targets import Detection, detection, target_scores
 from mulib.audit.trials import (
+    PROBE,
     PruningCurve,
     Relearning,
     Stability,
@@ -21,6 +22,7 @@ from mulib.audit.trials import (
 )
 
 __all__ = [
+    "PROBE",
     "Detection",
     "Epsilon",
     "Estimate",

@@ -22,8 +22,11 @@ from mulib.kernels.reversal import reverse_gradient
 from mulib.models import device_of
 from mulib.models import remover as new_remover
 from mulib.models.modes import evaluating
-from mulib.predict import Precision, predict
-from mulib.train import fit, loss_of
+from mulib.predict import predict
+from mulib.recipe import Recipe
+from mulib.train import loss_of, optimiser_of
+from mulib.unlearn.phases import Phases
+from mulib.unlearn.recipes import REMOVER
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def remove_features(
     model: nn.Module,
     adversary: nn.Module,
     request: Request,
+    recipe: Recipe = REMOVER,
     *,
     task: str,
     features: Sequence[str],
@@ -62,11 +66,6 @@ def remove_features(
     reversal: float = 5.0,
     closeness: float = 5.0,
     remover: nn.Module | None = None,
-    epochs: int = 50,
-    lr: float = 5e-6,
-    batch_size: int = 36,
-    weight_decay: float = 1e-6,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -81,13 +80,13 @@ def remove_features(
         model: f, with one output, for `task`.
         adversary: a, trained beforehand, with one output for each of `features`.
         request: attributes as labels; its forget set is the images that have the features.
+        recipe: of each network, with a constant rate; the paper has a rate of 1e-4 for several features.
         task, features: names of attributes.
         game: "frozen" as released: a never learns, so g learns to fool that one network. "alternating" adds (c): a
             alone learns on ℓ(a(g(x)), features) over all images.
         images: what f and g learn on: the forget set as released, so that the feature is always there, or "all".
-        reversal, closeness: λ and β; for several features the paper takes 10 and 1, with `lr` 1e-4.
+        reversal, closeness: λ and β; for several features the paper takes 10 and 1.
         remover: g at the start; by default a new one of the paper's width.
-        epochs, lr, batch_size, weight_decay: of Adam, for each network; precision, seed, on_step as for `fit`.
 
     Raises:
         InputError: unknown attributes, an adversary with another number of outputs, images that g cannot halve.
@@ -99,6 +98,8 @@ def remove_features(
     >>> logits = predict(removal.model, only(task.test, "Bald"))
     """
     features = _checked(request, task, features, adversary, game, images)
+    if recipe.schedule != "constant":
+        raise InputError(f"the schedule is {recipe.schedule!r}: expected 'constant', for networks that learn in turns.")
     everything = request.retain.joined(request.forget).to(device_of(model))  # once, not in every turn
     data = request.forget.to(device_of(model)) if images == "forget" else everything
     f, a = copy.deepcopy(model), copy.deepcopy(adversary)
@@ -118,19 +119,18 @@ def remove_features(
     turns = [(g, only(data, task, *features), hide), (f, only(data, task), learn)]
     if game == "alternating":
         turns.append((a, only(everything, *features), learn))
-    own = [torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay, fused=True) for net, _, _ in turns]
-    options = {"epochs": 1, "lr": lr, "batch_size": batch_size, "precision": precision, "progress": False}
-    steps, losses = _Steps(on_step), []
+    own = [optimiser_of(net.parameters(), recipe) for net, _, _ in turns]
+    phases, losses, epochs = Phases(on_step, progress=False), [], recipe.epochs
     for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **{} if progress else {"disable": True}):
-        each = []
         for turn, (net, part, objective) in enumerate(turns):
             with _resting(*(other for other in (f, g, a) if other is not net)):
-                options["seed"] = (seed * epochs + epoch) * len(turns) + turn
-                done = fit(net, part, objective=objective, optimiser=own[turn], on_step=steps.call, **options)
-            each.append(done.losses[0])
-            if steps.stopped:
+                turn_seed = (seed * epochs + epoch) * len(turns) + turn
+                options = {"objective": objective, "optimiser": own[turn]}
+                phases.train(net, part, recipe.but(epochs=1), seed=turn_seed, **options)
+            if phases.stopped:
                 return Removal(f, g, a, tuple(losses))
-        losses.append((each[0], each[1]))
+        of_g, of_f = (done.losses[0] for done in phases.fits[-len(turns) :][:2])
+        losses.append((of_g, of_f))
     return Removal(f, g, a, tuple(losses))
 
 
@@ -160,16 +160,3 @@ def _resting(*networks: nn.Module) -> Iterator[None]:
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
-
-
-class _Steps:
-    """Passes steps on, counted through, and remembers whether to stop."""
-
-    def __init__(self, on_step):
-        self.on_step, self.count, self.stopped = on_step, 0, False
-        self.call = None if on_step is None else self._call
-
-    def _call(self, step: int, loss: float) -> bool:
-        self.count += 1
-        self.stopped = bool(self.on_step(self.count, loss))
-        return self.stopped

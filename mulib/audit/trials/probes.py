@@ -14,8 +14,11 @@ from mulib.audit.targets import Detection, detection
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.models import reinitialise
-from mulib.predict import Precision, predict
+from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
+
+PROBE = Recipe(epochs=10, lr=1e-3, batch_size=64, weight_decay=0.0, schedule="onecycle", optimiser="adam")  # ours
 
 
 def linear_probe(
@@ -46,12 +49,9 @@ def network_probe(
     network: nn.Module,
     train: ImageSet,
     test: ImageSet,
+    recipe: Recipe = PROBE,
     *,
     through: nn.Module | None = None,
-    epochs: int = 10,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    precision: Precision = "float32",
     seed: int = 0,
     progress: bool = True,
 ) -> Detection:
@@ -61,7 +61,6 @@ def network_probe(
         network: the architecture; its weights are drawn anew from `seed`, and it is left untouched.
         train, test: with the feature as their only attribute, as of ``only(task.train, feature)``.
         through: g, which stays as it is, in evaluation mode; by default images are seen as they are.
-        epochs, lr, batch_size: of Adam with a one-cycle rate; precision, seed as for `fit`.
 
     Raises:
         InputError: labels of another kind, or a test set where all or none have the feature.
@@ -76,7 +75,5 @@ def network_probe(
     def objective(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return loss_of(model(g(x)), y)
 
-    options = {"optimiser": "adam", "weight_decay": 0.0, "schedule": "onecycle", "precision": precision}
-    options |= {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed, "progress": progress}
-    fit(probe, train, objective=objective, **options)
-    return detection(predict(nn.Sequential(g, probe), test, precision=precision), test.labels)
+    fit(probe, train, recipe, seed=seed, objective=objective, progress=progress)
+    return detection(predict(nn.Sequential(g, probe), test, precision=recipe.precision), test.labels)

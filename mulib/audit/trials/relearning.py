@@ -16,6 +16,7 @@ from mulib.data.targets import Target, names, position, presence
 from mulib.errors import InputError
 from mulib.models import device_of
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 
 
@@ -81,8 +82,8 @@ def relearn(
         if n:
             few = train.subset(torch.cat([part[: n // 2] for part in order]).sort().values)
             epochs = math.ceil(steps / few.steps(batch_size))
-            options = {"lr": lr, "batch_size": batch_size, "objective": _objective(output), "seed": seed}
-            fit(copied, few, epochs=epochs, on_step=lambda step, loss: step >= steps, progress=False, **options)
+            options = {"objective": _objective(output), "seed": seed, "progress": False}
+            fit(copied, few, Recipe(epochs, lr, batch_size), on_step=lambda step, loss: step >= steps, **options)
         scores.append(target_scores(predict(copied, test), test.labels, test.classes)[name])
     return Relearning(tuple(images), tuple(s.balanced.point for s in scores), tuple(s.auc for s in scores))
 
