@@ -83,7 +83,8 @@ def feature_maps(
     Raises:
         InputError: no images, no such layer (the nearest names are suggested), or a channel that it does not have.
 
-    >>> mouth = feature_maps(identifier, task.test, channels=[47])[:, 0]
+    >>> feature_maps(model, task.test, channels=[4, 7]).shape
+    torch.Size([40, 2, 4, 4])
     """
     kept = []
     for maps in stream(model, data, layer, batch_size):

@@ -37,7 +37,7 @@ def essential_graph(graph: EssentialGraph, axis: Axes | None = None, *, edges: i
     Raises:
         InputError: a negative number of edges.
 
-    >>> show.essential_graph(graph.at(proportion=0.05))
+    >>> axis = essential_graph(graph.at(proportion=0.05))
     """
     from matplotlib import pyplot
     from matplotlib.collections import LineCollection
@@ -71,7 +71,7 @@ def essential_graph_alt(graph: EssentialGraph) -> str:
     """Alternative text for the picture: what is forgotten, what each layer loses, and the strongest connection.
 
     >>> essential_graph_alt(graph)
-    'The essential graph of Eyeglasses: 5 columns, one per layer, …'
+    'The essential graph of Eyeglasses: 2 columns, one per layer. ...'
     """
     counts = {layer: tuple(len(side) for side in _sides(graph, layer)) for layer in graph.layers}
     each = "; ".join(f"{layer} {pruned} of {pruned + spared}" for layer, (pruned, spared) in counts.items())

@@ -163,9 +163,8 @@ def _text(value):
 
 def _bell(axis, values, edges, colour):
     import numpy as np
+    from scipy.stats import norm
 
-    mean, deviation = values.mean(), max(values.std(), 1e-6 * (edges[-1] - edges[0]))
     reach = 0.1 * (edges[-1] - edges[0])
     x = np.linspace(edges[0] - reach, edges[-1] + reach, 400)
-    density = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
-    axis.plot(x, density, color=colour)
+    axis.plot(x, norm.pdf(x, values.mean(), max(values.std(), 1e-5 * reach)), color=colour)
