@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mulib import InputError, __version__
+from mulib.text import aligned
 
 
 class _Group(click.Group):
@@ -64,38 +65,40 @@ def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, trac
             raise InputError(f"--grid says what to run; leave out {' and '.join(given)}, or write them into {grid}.")
         planned = grids.read_grid(root, grid, timeout)
     finished = (
-        grids.run_on_dask(planned, scheduler, force, retries) if scheduler else runs.run(planned, jobs, force, retries)
+        grids.execute_on_dask(planned, scheduler, force, retries)
+        if scheduler
+        else runs.execute(planned, jobs, force, retries)
     )
-    failed = _report(planned, finished, track)
+    failed = _follow(planned, finished, track)
     if grid is not None:
         for path in grids.write_table(planned, root / "_executed" / Path(grid).stem):
             click.echo(path)
     sys.exit(1 if failed else 0)
 
 
-def _report(planned, finished, tracked):
-    """Print one line per finished job and a summary; stage what the book shows; return how many failed."""
+def _follow(planned, finished, tracked):
+    """Print one line per finished run and a summary; stage what the book shows; return how many failed."""
     from tqdm import tqdm
 
     from mulib.press.grid import track
     from mulib.press.runs import stage
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
-    for job, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
-        head = "  ".join([job.name, job.tier, f"seed {job.seed}", *(f"{k}={v}" for k, v in job.overrides.items())])
+    for one, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
+        head = "  ".join([one.name, one.tier, f"seed {one.seed}", *(f"{k}={v}" for k, v in one.overrides.items())])
         if "error" in result:
             counts["failed"] += 1
             tqdm.write(f"FAILED  {head}: {result['error']}\n{result['details']}".rstrip(), file=sys.stderr)
             continue
-        if job.shown:
-            stage(job)
+        if one.shown:
+            stage(one)
         if result.get("skipped"):
             counts["already there"] += 1
             tqdm.write(f"there   {head}  (--force runs it again)")
         else:
             counts["executed"] += 1
             if tracked:
-                track(job)
+                track(one)
             tqdm.write(f"done    {head}  {result['seconds']:.1f} s  {result['kib']} KiB")
     click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts["failed"]
@@ -195,13 +198,8 @@ def _as_table(rows):
         + [f"{(1 if values else 100) * score:.2f}" for score in row["accuracy"].values()]
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-    lines = [
-        line[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))
-        for line in (head, *body)
-    ]
     note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be."
-    return "\n".join([*lines, note])
+    return f"{aligned([head, *body])}\n{note}"
 
 
 @main.command()

@@ -4,7 +4,6 @@ The words of a page are those of the clean notebook, the outputs those of the ru
 was executed from other code or another mulib, fails the build: no page shows what its code does not give.
 """
 
-import hashlib
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of thi
 
 from mulib import InputError
 from mulib.press.faults import alt_text, pictures
-from mulib.press.record import Record, code_cells, fingerprint
+from mulib.press.record import Record, stale
 from mulib.press.runs import staged
 
 
@@ -30,21 +29,12 @@ def require_twins(app, env, docnames):
 def problem(root, notebook):
     """Return what keeps a notebook's twin from being shown, in one sentence with the command that mends it, or ""."""
     twin = staged(root, notebook.stem)
-    mend = f"run `mulib run {notebook.stem}`"
-    if not twin.exists():
-        return f"notebooks/{notebook.name} has not been executed; {mend}"
+    reason = stale(twin, notebook)
     try:
-        record = Record.read(twin.with_suffix(".json"))
+        tier = f" --tier {Record.read(twin.with_suffix('.json')).asked['tier']}"
     except InputError:
-        return f"the executed notebooks/{notebook.name} has no record; {mend}"
-    mend = f"run `mulib run {notebook.stem} --tier {record.asked['tier']}`"
-    if code_cells(nbformat.read(notebook, 4)) != code_cells(nbformat.read(twin, 4)):
-        return f"the code of notebooks/{notebook.name} changed since it was executed; {mend}"
-    if record.came_from["source"] != fingerprint(notebook):
-        return f"mulib changed since notebooks/{notebook.name} was executed; {mend}"
-    if record.came_out["notebook"] != hashlib.sha256(twin.read_bytes()).hexdigest():
-        return f"the executed notebooks/{notebook.name} is not the one of its record; {mend}"
-    return ""
+        tier = ""
+    return reason and f"notebooks/{notebook.name}: {reason}; run `mulib run {notebook.stem}{tier}`"
 
 
 def show_outputs(app, docname, source):
