@@ -237,28 +237,27 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
 def report(papers, accept, as_json):
     """Print the verdicts on what the papers report, from the runs that are here and those in book/results.
 
-    Exits with 1 when something that was reproduced in the last accepted report no longer is.
+    Exits with 1 when something that held in the last accepted report no longer does.
     """
     import json
-    from dataclasses import asdict
 
-    from mulib.press import runs
-    from mulib.press import verdicts as papers_of
+    from mulib.press import verdicts as press
+    from mulib.press.runs import find_root
 
-    root = runs.find_root()
-    verdicts = papers_of.report(root)
+    root = find_root()
+    verdicts = press.report(root)
     known = dict.fromkeys(item.paper for item in verdicts)
     if unknown := [paper for paper in papers if paper not in known]:
         raise InputError(f"book/reported has no paper {unknown[0]!r}: expected one of {', '.join(known)}.")
-    lost = papers_of.regressed(verdicts, papers_of.read_accepted(root))
+    lost = press.regressed(verdicts, press.read_accepted(root))
     if accept:
-        papers_of.accept(root, verdicts)
+        press.accept(root, verdicts)
     shown = [item for item in verdicts if item.paper in (papers or known)]
     click.echo(
-        json.dumps([asdict(item) for item in shown], indent=2, ensure_ascii=False) if as_json else _verdicts(shown)
+        json.dumps([item.as_dict() for item in shown], indent=2, ensure_ascii=False) if as_json else _verdicts(shown)
     )
     for item in lost:
-        click.echo(f"no longer reproduced: {item.id} is {item.verdict} ({item.reason})", err=True)
+        click.echo(f"no longer holds: {item.id} is {item.verdict} ({item.reason})", err=True)
     sys.exit(1 if lost and not accept else 0)
 
 
@@ -275,10 +274,17 @@ def _verdicts(items):
         counts = Counter(item.verdict for item in ours if item not in claims)
         numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
         lines += [f"{paper}: numbers: {numbers or 'none'}"]
-        lines += [f"  {item.verdict:<14} {item.text}" + f" ({item.reason})" * bool(item.reason) for item in claims]
+        lines += [f"  {line}" for line in aligned([(item.verdict, _told(item)) for item in claims]).splitlines()]
+    for smaller in dict.fromkeys(item.smaller for item in items if item.smaller):
+        lines.append(f"Smaller in {next(i.notebook for i in items if i.smaller == smaller)}: {smaller}.")
     if waiting := sorted({item.notebook for item in items if item.notebook and not item.judged}):
         lines.append(f"Not run here, except perhaps in smoke: {', '.join(waiting)}.")
     return "\n".join(lines)
+
+
+def _told(item):
+    """A claim, why it has its verdict, and what speaks where it is no run."""
+    return item.text + f" ({item.reason})" * bool(item.reason)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """Sphinx extension: show notebooks/X.ipynb with the outputs of its executed twin, _executed/notebooks/X.ipynb.
 
-The words of a page are those of the clean notebook, the outputs those of the run. A twin that is missing, or that
+The words of a page are those of the clean notebook, the outputs those of the run; a verdict that a run in a smaller
+setting gave is shown in the words of a smaller setting. A twin that is missing, or that
 was executed from other code or another mulib, fails the build: no page shows what its code does not give.
 """
 
@@ -16,6 +17,8 @@ from mulib import InputError
 from mulib.press.faults import alt_text, pictures
 from mulib.press.record import Record, stale
 from mulib.press.runs import staged
+from mulib.press.verdicts import SMALLER, lacks
+from mulib.show.glue import MIME_PREFIX
 
 
 def require_twins(app, env, docnames):
@@ -44,7 +47,10 @@ def show_outputs(app, docname, source):
         return
     twin = staged(app.srcdir, notebook.stem)
     app.env.note_dependency(str(twin))  # a new run rebuilds the page
-    source[0] = nbformat.writes(page(nbformat.reads(source[0], 4), nbformat.read(twin, 4)))
+    shown = page(nbformat.reads(source[0], 4), nbformat.read(twin, 4))
+    if lacks(app.srcdir, Record.read(twin.with_suffix(".json"))):
+        soften(shown)
+    source[0] = nbformat.writes(shown)
 
 
 def page(clean, twin):
@@ -60,6 +66,14 @@ def page(clean, twin):
     if "widgets" in twin.metadata:
         clean.metadata["widgets"] = twin.metadata["widgets"]
     return clean
+
+
+def soften(notebook):
+    """Put the words of a smaller setting in the place of the verdicts that an executed notebook glued."""
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        text = output.get("metadata", {}).get("scrapbook", {}).get("text")
+        if text in SMALLER:
+            output.data[f"{MIME_PREFIX}text/plain"] = repr(SMALLER[text])
 
 
 def setup(app):

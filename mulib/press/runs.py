@@ -85,12 +85,15 @@ def find_notebooks(root, names=()):
 
 
 def parameters_of(notebook):
-    """Return the names that the cell tagged `parameters` assigns, None when there is no such cell."""
+    """Return {name: value} of the cell tagged `parameters`, what is no constant as None; None without such a cell."""
     for cell in json.loads(Path(notebook).read_bytes())["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            targets = [ast.walk(node) for node in ast.parse("".join(cell["source"])).body]
-            stored = (n for nodes in targets for n in nodes if isinstance(n, ast.Name))
-            return [n.id for n in stored if isinstance(n.ctx, ast.Store)]
+            stored = {}
+            for node in ast.parse("".join(cell["source"])).body:
+                names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+                value = getattr(node, "value", None)
+                stored |= dict.fromkeys(names, value.value if isinstance(value, ast.Constant) else None)
+            return stored
     return None
 
 
