@@ -69,10 +69,11 @@ def claims_page(root, wanted=None):
 
 def _claims(root, judged):
     """Return the table of (claim, Verdict) pairs; a claim stands once, beside the first of its settings."""
-    rows, above = [], None
+    rows, above = [], (None, None)
     for claim, item in judged:
-        said = [_text(item.row) if item.row != above else "", _text(item.column), _text(claim["source"])]
-        above = item.row
+        here = item.row, claim["source"]
+        words, where = ("" if same == that else _text(same) for same, that in zip(here, above, strict=True))
+        said, above = [words, _text(item.column), where if not words else _text(claim["source"])], here
         rows.append([*said, f"{_badge(item.verdict)} {_text(item.reason)}", _evidence(root, claim, item)])
     return _pipe_table(["claim", "setting", "where", "verdict", "evidence"], rows)
 
