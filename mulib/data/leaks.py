@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mulib.data.pictures import near_pairs, numbered, perceptual_hashes, pixel_hashes
 from mulib.data.sets import ImageSet, Task
+from mulib.text import aligned
 
 # Half of the 64 bits are set, so distances are even. On MUFAC all 229 pairs of other pictures within 2 bits correlate
 # above 0.98, and none of the 33 pairs at 4 bits above 0.95: those are two people in one pose.
@@ -76,7 +77,7 @@ class Leaks:
         rows += [(name, *_cells(count)) for name, count in self.sets.items()]
         across = [("first/second", "images of the first", "files", "pictures", "near copies", "people")]
         across += [(name, *_cells(overlap)) for name, overlap in self.pairs.items()]
-        lines = [self.task, "", *_table(rows), "", *_table(across), ""]
+        lines = [self.task, "", aligned(rows), "", aligned(across), ""]
         lines.append(f"near copies differ in at most {self.near_bits} of 64 bits of their perceptual hash")
         lines.append(f"pictures under different labels: {len(self.conflicts)}")
         lines += [f"  {conflict.images} images: {', '.join(conflict.names)}" for conflict in self.conflicts]
@@ -190,12 +191,3 @@ def _names(data: ImageSet, name: str) -> np.ndarray:
 
 def _cells(row: Count) -> Iterable[str]:
     return (f"{value:,}" for value in asdict(row).values())
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows as aligned text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
