@@ -100,9 +100,9 @@ def feature_maps(
 
 
 def _checked(channel: int, channels: int, layer: str) -> int:
-    """The filter, if the layer has it; negative positions do not count from the end."""
+    """The channel, if the layer has it; negative positions do not count from the end."""
     if not 0 <= channel < channels:
-        raise InputError(f"there is no filter {channel} in {layer!r}: expected 0 … {channels - 1}.")
+        raise InputError(f"there is no channel {channel} in {layer!r}: expected 0 … {channels - 1}.")
     return channel
 
 

@@ -93,7 +93,7 @@ def test_the_chosen_filter_is_a_parameter(tmp_path):
         process = mulib(tmp_path, "run", "05", "--tier", "smoke", "-p", "filter_index", number)
         if number == 999:
             assert process.returncode == 1
-            assert "there is no filter 999 in 'layer3': expected 0 … 15" in process.stderr
+            assert "there is no channel 999 in 'layer3': expected 0 … 15" in process.stderr
             continue
         assert process.returncode == 0, process.stderr
         (path,) = (tmp_path / "_executed" / "runs" / "smoke").glob("05_*.json")
