@@ -17,7 +17,7 @@ START, END = "<!-- drawn by `make map` -->", "<!-- end of what `make map` draws 
 FLOORS = (  # the ground first: a room imports only from floors below its own, or one way along it
     ("the ground: files, errors and the hot loops", ("files", "text", "errors", "kernels", "faces")),
     ("networks and data", ("models", "data")),
-    ("training", ("recipe", "predict", "train")),
+    ("training", ("clock", "recipe", "predict", "train")),
     ("explain, unlearn, audit", ("unlearn", "explain", "audit")),
     ("experiments and figures", ("show", "assess")),
     ("the book's machinery", ("press", "__main__")),
