@@ -1,6 +1,6 @@
 """The whole experiment: original, retrained and unlearned models from scratch, resumable, in the published layout."""
 
-from mulib.assess.measures import Recorded, read
+from mulib.assess.measures import Recorded, beyond, read
 from mulib.assess.plan import CLEAN, GIVEN, Plan, recipes
 from mulib.assess.plans import PACE, PLANS, get
 from mulib.assess.results import Assessment, Row
@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "Recorded",
     "Row",
+    "beyond",
     "get",
     "outlook",
     "read",
