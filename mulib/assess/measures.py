@@ -25,6 +25,8 @@ MEASURES = {  # in the order of the published names, which are those of `book/re
     **{"upper bound": "epsilon_upper", "worst decile": "epsilon_worst", "told apart": "told_apart"},
 }
 
+PRINTED = ("test", "top2", "unseen", "forgetting score", "final score", "JS distance")  # what GLI's tables have
+
 
 class Results:
     """Tables and glued numbers of the measures of a `plan`. Who inherits has `measures`, `chosen` and `trials`.
@@ -132,10 +134,10 @@ class Results:
 
         Args:
             rows: {row: the name it is published by}; by default all, by their own.
-            measures: some of `MEASURES`; by default all.
+            measures: some of `MEASURES`; by default those of `PRINTED`.
         """
         for row, name in (rows or {row: row for row in self.order}).items():
-            for measure in measures or MEASURES:
+            for measure in measures or PRINTED:
                 values = self.column(row, measure, variant)
                 if values:
                     where, digits = f"{prefix}.{name}.{MEASURES[measure]}", "+.3f" if measure.endswith("gap") else ".3f"
