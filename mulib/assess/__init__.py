@@ -2,13 +2,14 @@
 
 from mulib.assess.measures import Recorded, beyond, read
 from mulib.assess.plan import CLEAN, GIVEN, Plan, recipes
-from mulib.assess.plans import PACE, PLANS, get
+from mulib.assess.plans import NINE, PACE, PLANS, get
 from mulib.assess.results import Assessment, Row
 from mulib.assess.run import outlook, run
 
 __all__ = [
     "CLEAN",
     "GIVEN",
+    "NINE",
     "PACE",
     "PLANS",
     "Assessment",
