@@ -127,7 +127,8 @@ def run_one(job, workers=1, force=False, retries=0):
     Returns {"seconds", "kib"}, {"skipped": True} when a record already holds the run, or {"error", "details"}. Whoever
     else executes the same job on this folder, on whatever machine, is waited for: nothing is run twice.
     """
-    with locked(Path(job.output)):
+    name = Path(job.output).relative_to(job.root).as_posix().replace("/", ".")
+    with locked(Path(job.root) / "_executed" / "locks" / name):
         if not force and job.done():
             return {"skipped": True}
         for _ in range(retries + 1):
