@@ -292,5 +292,21 @@ def fetch(name):
     click.echo(download.fetch(name, progress=True).path)
 
 
+@main.command()
+@click.option("--prune", type=click.FloatRange(0), metavar="DAYS", help="Delete what was not used for so long.")
+def cache(prune):
+    """List what is kept on this machine, by kind: how many, how large, and the days since they were written or used."""
+    from mulib import files
+
+    files.sweep(files.cache_folder())
+    entries = files.kept() if prune is None else files.prune(prune)
+    for kind in sorted({entry.kind for entry in entries}):
+        those = [entry for entry in entries if entry.kind == kind]
+        ages = sorted(entry.days for entry in those)
+        size = sum(entry.size for entry in those) / 2**20
+        click.echo(f"{kind:<12} {len(those):>6}  {size:>10.1f} MiB  {ages[0]:>5.1f} to {ages[-1]:.1f} days")
+    click.echo(f"{files.cache_folder()}: {'kept' if prune is None else 'deleted'} {len(entries)}")
+
+
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Literal, overload
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from mulib.errors import InputError
 from mulib.models import device_of
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
-
-Precision = Literal["float32", "bf16"]
+from mulib.models.modes import evaluating
+from mulib.recipe import Precision
 
 
 @overload
@@ -26,7 +26,7 @@ def predict(
 ) -> dict[str, Tensor]: ...
 @torch.inference_mode()
 def predict(model, data, batch_size=512, precision="float32"):
-    """Logits in evaluation mode, (N, classes) float32 on the CPU, in the order of the set; the mode is restored.
+    """Logits in evaluation mode, (N, classes) float32 on the CPU, in the order of the set; modes are restored.
 
     A mapping of sets is answered with a dict of the same names. `precision` is as for `fit`.
     """
@@ -34,19 +34,15 @@ def predict(model, data, batch_size=512, precision="float32"):
         return {name: predict(model, part, batch_size, precision) for name, part in data.items()}
     if not len(data):
         raise InputError("there is nothing to predict: the image set is empty.")
-    data, was_training = data.to(device_of(model)), model.training
-    model.eval()
-    try:
-        with autocast(data.images.device, precision):
-            batches = (x.contiguous(memory_format=torch.channels_last) for x, _ in data.batches(batch_size))
-            return torch.cat([model(x).float() for x in batches]).cpu()  # convolutions are a third faster that way
-    finally:
-        model.train(was_training)
+    data = data.to(device_of(model))
+    with evaluating(model), autocast(data.images.device, precision):
+        batches = (x.contiguous(memory_format=torch.channels_last) for x, _ in data.batches(batch_size))
+        return torch.cat([model(x).float() for x in batches]).cpu()  # convolutions are a third faster that way
 
 
 @torch.no_grad()
 def stream(model: nn.Module, data: ImageSet, layer: str = "layer3", batch_size: int = 256) -> Iterator[Tensor]:
-    """The layer's output, batch by batch, in evaluation mode, on the model's device; the mode is restored.
+    """The layer's output, batch by batch, in evaluation mode, on the model's device; modes are restored.
 
     Raises:
         InputError: no images, or no such layer.
@@ -54,16 +50,19 @@ def stream(model: nn.Module, data: ImageSet, layer: str = "layer3", batch_size: 
     find(model, layer)
     if not len(data):
         raise InputError("there are no images to look at: the image set is empty.")
-    data, was_training = data.to(device_of(model)), model.training
-    try:
-        for x, _ in data.batches(batch_size):
-            model.eval()
-            with outputs(model, [layer]) as seen:
-                model(x)
-            model.train(was_training)  # between two batches the model is the caller's
-            yield seen[layer].float()
-    finally:
-        model.train(was_training)
+    for x, _ in data.to(device_of(model)).batches(batch_size):
+        with evaluating(model), outputs(model, [layer]) as seen:
+            model(x)
+        yield seen[layer].float()
+
+
+def right(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Which answers are right, bool: of classes (N,) the largest logit, of attributes (N, A) the logit's sign.
+
+    >>> right(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).tolist()
+    [True, False]
+    """
+    return (outputs > 0) == (labels > 0.5) if labels.is_floating_point() else outputs.argmax(1) == labels
 
 
 def feature_maps(

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import torch
-from filelock import FileLock
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from mulib import files
+from mulib.clock import clock
 from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
-from mulib.files import cache_folder, part_name, source
 from mulib.models import device_of
-from mulib.predict import Precision, autocast
+from mulib.models.modes import training
+from mulib.predict import autocast
+from mulib.recipe import Recipe, Steps
 
-Schedule = Literal["constant", "cosine", "onecycle"] | Sequence[int]
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
@@ -40,68 +37,49 @@ class Fit:
 def fit(
     model: nn.Module,
     data: ImageSet,
+    recipe: Recipe,
     *,
-    epochs: int,
-    lr: float,
-    batch_size: int = 128,
-    optimiser: Literal["sgd", "adam"] | torch.optim.Optimizer = "sgd",
-    momentum: float = 0.9,
-    nesterov: bool = False,
-    weight_decay: float = 5e-4,
-    schedule: Schedule = "constant",
-    objective: Objective | None = None,
-    precision: Precision = "float32",
     seed: int = 0,
+    objective: Objective | None = None,
+    optimiser: torch.optim.Optimizer | None = None,
     on_step: Callable[[int, float], object] | None = None,
     progress: bool = True,
 ) -> Fit:
-    """Train `model` in place on `data`, on the model's device; the mode it came in is restored.
+    """Train `model` in place on `data`, on the model's device; each module's mode is restored.
 
-    Parameters that do not require a gradient stay as they are. The same seed, model, data and number of threads give
+    Parameters that do not require a gradient stay as they are, and so do, in a model that comes in training mode,
+    modules in evaluation mode, such as frozen batch norm. The same seed, model, data and number of threads give
     the same weights on the CPU.
 
     Args:
-        epochs: passes over the data; 0 trains nothing.
-        lr: learning rate, the peak one for "onecycle".
-        optimiser: "sgd" with `momentum` and `nesterov`, or "adam"; both with `weight_decay` added to the gradient. Or
-            an optimiser of one's own, whose state goes on from call to call: its rate counts, and `lr` does not.
-        schedule: "constant", "cosine" (to 0), "onecycle", or the epochs at which the rate is divided by ten.
-        objective: (model, images, labels) → the loss to minimise; by default `loss_of(model(images), labels)`.
-        precision: "bf16" computes the objective under autocast; weights and their updates stay float32.
         seed: order of the examples, and their augmentation.
+        objective: (model, images, labels) → the loss to minimise; by default `loss_of(model(images), labels)`.
+        optimiser: one of one's own, as `optimiser_of` makes it, whose state goes on from call to call: its rate,
+            momentum and decay count, and the recipe's do not.
         on_step: called after each step with its number (from 1) and loss, a synchronisation per step; training ends
             early when it returns True.
         progress: a bar on standard error, for runs longer than a second (`TQDM_DISABLE=1` turns all bars off).
 
     Raises:
-        InputError: no data, a bad number, or outputs that do not fit the labels.
+        InputError: no data, or outputs that do not fit the labels.
         DivergedError: a loss that is not finite; the model is left as it was after the last good epoch.
+
+    >>> fit(model, task.train, Recipe(epochs=10, lr=0.1, schedule="onecycle"), seed=1).losses
     """
-    _check(model, data, epochs, lr, batch_size)
-    data, was_training = data.to(device_of(model)), model.training
-    per_epoch = data.steps(batch_size)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if isinstance(optimiser, torch.optim.Optimizer):
-        optimise = optimiser
-    elif optimiser == "sgd":
-        options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
-        optimise = torch.optim.SGD(parameters, lr=lr, fused=True, **options)
-    elif optimiser == "adam":
-        optimise = torch.optim.Adam(parameters, lr=lr, fused=True, weight_decay=weight_decay)
-    else:
-        raise InputError(f"unknown optimiser {optimiser!r}: expected 'sgd' or 'adam'.")
-    scheduler = _scheduler(optimise, schedule, lr, epochs, per_epoch)
+    _check(model, data)
+    data = data.to(device_of(model))
+    optimise = optimiser_of(model.parameters(), recipe) if optimiser is None else optimiser
+    scheduler = _scheduler(optimise, recipe, data.steps(recipe.batch_size))
     objective = _plain if objective is None else objective
     generator = torch.Generator().manual_seed(seed)
     quiet = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
     good = {name: value.clone() for name, value in model.state_dict().items()}
     losses, step, start, stop = [], 0, time.perf_counter(), False
-    model.train()
-    try:
-        for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **quiet):
+    with training(model):
+        for epoch in tqdm(range(recipe.epochs), desc="epochs", leave=False, delay=1.0, **quiet):
             history, sizes = [], []
-            for x, y in data.batches(batch_size, generator):
-                with autocast(x.device, precision):
+            for x, y in data.batches(recipe.batch_size, generator):
+                with autocast(x.device, recipe.precision):
                     loss = objective(model, x, y)
                 optimise.zero_grad(set_to_none=True)
                 loss.backward()
@@ -120,49 +98,42 @@ def fit(
             if len(bad):
                 model.load_state_dict(good)
                 at = step - len(values) + int(bad[0]) + 1
-                raise _diverged(model, float(values[bad[0]]), at, epoch + 1, lr)
+                raise _diverged(model, float(values[bad[0]]), at, epoch + 1, recipe.lr)
             losses.append(float((values * sizes).sum() / sizes.sum()))
             if stop:
                 break
             with torch.no_grad():
                 for name, value in model.state_dict().items():
                     good[name].copy_(value)
-    finally:
-        model.train(was_training)
     return Fit(tuple(losses), step, time.perf_counter() - start)
 
 
-def kept(model: nn.Module, data: ImageSet, *, also: str = "", **options) -> float:
+def kept(model: nn.Module, data: ImageSet, recipe: Recipe, *, also: str = "", seed: int = 0, **options) -> float:
     """`fit` once: the first call trains and keeps the weights in the cache, a later one with the same arguments,
-    in any notebook or process, loads them. Returns the seconds that the training took, of all threads.
+    in any notebook or process, loads them. Returns what the training took, in seconds of `clock`.
 
-    The file belongs to the model's structure and first weights, the data's pixels and labels, the options, and the
-    library's sources.
+    The file belongs to the model's structure and first weights, the data's pixels and labels, the recipe, the seed, and
+    what `files.key` adds.
 
     Args:
         also: what an `objective` does, in words; needed where there is one, because a function has no name for that.
-        options: as for `fit`.
+        options: `objective`, `on_step` and `progress`, as for `fit`.
     """
     if "objective" in options and not also:
         raise InputError("there is an objective, but `also` is empty: say in it what the objective does.")
-    facts = {name: value for name, value in options.items() if name not in ("objective", "on_step", "progress")}
+    facts = str(model), recipe, seed, also, data.mean, data.std, data.augment
     start = {"images": data.images, "labels": data.labels, **model.state_dict()}
-    digest = hashlib.sha256(repr((str(model), sorted(facts.items()), also, source())).encode())
-    digest.update(repr((data.mean, data.std, data.augment)).encode())
-    for name, value in start.items():
-        digest.update(f"{name} {tuple(value.shape)}".encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    path = cache_folder() / "networks" / f"{digest.hexdigest()[:16]}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if not path.exists():
-            begin = time.process_time()
-            fit(model, data, **options)
-            note = {"seconds": repr(time.process_time() - begin)}
-            save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, part_name(path), note)
-            os.replace(part_name(path), path)
-    with safe_open(path, "pt") as file:
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
-        return float(file.metadata()["seconds"])
+    device = device_of(model)
+
+    def make(part: Path) -> None:
+        begin = clock(device)
+        fit(model, data, recipe, seed=seed, **options)
+        part.write_bytes(files.sealed(model.state_dict(), seconds=clock(device) - begin))
+
+    path = files.cache_folder("networks") / f"{files.key(*facts, tensors=start, device=device)}.safetensors"
+    weights, notes = files.once(path, make, files.read_tensors)
+    model.load_state_dict(weights)
+    return float(notes["seconds"])
 
 
 def _plain(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -177,12 +148,10 @@ def _diverged(model: nn.Module, loss: float, step: int, epoch: int, lr: float) -
     return error
 
 
-def _check(model: nn.Module, data: ImageSet, epochs: int, lr: float, batch_size: int) -> None:
+def _check(model: nn.Module, data: ImageSet) -> None:
     """What can be seen before the first step, each as one sentence."""
     if not len(data):
         raise InputError("there is nothing to train on: the image set is empty.")
-    if epochs < 0 or lr <= 0 or batch_size < 1:
-        raise InputError(f"epochs {epochs}, lr {lr}, batch_size {batch_size}: expected ≥ 0, > 0 and ≥ 1.")
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     outputs, need = linear[-1].out_features if linear else data.outputs, data.outputs
     exact = bool(data.classes) or data.labels.is_floating_point()  # classes without names may be more than are shown
@@ -204,16 +173,24 @@ def loss_of(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     return each.mean() if reduction == "mean" else each
 
 
-def _scheduler(optimiser, schedule: Schedule, lr: float, epochs: int, per_epoch: int):
+def optimiser_of(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser of those parameters that require a gradient."""
+    learning, decay = [p for p in parameters if p.requires_grad], recipe.weight_decay
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(learning, recipe.lr, weight_decay=decay, fused=True)
+    momentum, nesterov = recipe.momentum, recipe.nesterov
+    return torch.optim.SGD(learning, recipe.lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
+
+
+def _scheduler(optimiser: torch.optim.Optimizer, recipe: Recipe, per_epoch: int):
     """The learning-rate schedule, stepped once per batch."""
-    if schedule == "constant" or epochs == 0:
+    schedule, steps = recipe.schedule, recipe.epochs * per_epoch
+    if schedule == "constant" or steps == 0:
         return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0)
     if schedule == "onecycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=epochs * per_epoch + 1)
+        return torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=steps + 1)
     if schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * per_epoch)
-    if isinstance(schedule, str):
-        known = "'constant', 'cosine', 'onecycle' or a list of epochs"
-        raise InputError(f"unknown schedule {schedule!r}: expected {known}.")
-    milestones = [epoch * per_epoch for epoch in schedule]
-    return torch.optim.lr_scheduler.MultiStepLR(optimiser, milestones, gamma=0.1)
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    drops = schedule if isinstance(schedule, Steps) else Steps(0.1, schedule)
+    epochs = drops.at if drops.every is None else range(drops.every, recipe.epochs, drops.every)
+    return torch.optim.lr_scheduler.MultiStepLR(optimiser, [e * per_epoch for e in epochs], gamma=drops.factor)

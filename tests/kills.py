@@ -1,4 +1,4 @@
-"""Run a small experiment once undisturbed and once killed twenty times; print what differs, as JSON.
+"""Run a small experiment once undisturbed and once killed five times; print what differs, as JSON.
 
 A driver of its own, started by test_assess.py: it forks, which is safe only before PyTorch has started threads.
 """
@@ -17,7 +17,7 @@ import torch
 from mulib import assess
 from mulib.data import catalogue
 
-KILLS = 20
+KILLS = 5
 
 
 def child(folder):

@@ -9,9 +9,10 @@ from test_importance import NAMES, build, images
 from torch import nn
 
 from mulib import InputError, audit, explain
-from mulib.audit.epsilon import clopper_pearson
+from mulib.audit.intervals import clopper_pearson
 from mulib.data import ImageSet
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit
 from mulib.unlearn import prune_targets
 
@@ -27,10 +28,10 @@ def test_attributes_are_scored_as_scikit_learn_does(target):
     logits, labels = answers()
     score = audit.target_scores(logits, labels, NAMES)[NAMES[target]]
     said, truth = logits[:, target] > 0, labels[:, target]
-    assert score.balanced_accuracy == pytest.approx(balanced_accuracy_score(truth, said))
+    assert score.balanced.point == pytest.approx(balanced_accuracy_score(truth, said))
     assert score.auc == pytest.approx(roc_auc_score(truth, logits[:, target]))
-    assert score.true_positive == pytest.approx(recall_score(truth, said))
-    assert (score.positives, score.negatives) == (int(truth.sum()), int((1 - truth).sum()))
+    assert score.tpr.point == pytest.approx(recall_score(truth, said))
+    assert (score.tpr.n, score.tnr.n) == (int(truth.sum()), int((1 - truth).sum()))
 
 
 @pytest.mark.parametrize("target", range(3))
@@ -39,33 +40,30 @@ def test_classes_are_scored_as_scikit_learn_does(target):
     logits = torch.randn(90, 3, generator=torch.Generator().manual_seed(0)) + torch.eye(3)[labels]
     score = audit.target_scores(logits, labels)[str(target)]
     others = logits[:, [c for c in range(3) if c != target]].amax(1)
-    assert score.balanced_accuracy == pytest.approx(
-        balanced_accuracy_score(labels == target, logits.argmax(1) == target)
-    )
+    assert score.balanced.point == pytest.approx(balanced_accuracy_score(labels == target, logits.argmax(1) == target))
     assert score.auc == pytest.approx(roc_auc_score(labels == target, logits[:, target] - others))
-    assert score.paper == score.true_positive
+    assert score.paper == score.tpr
 
 
 def test_the_papers_measure_is_perfect_for_a_model_that_says_yes_to_everything():
     _, labels = answers()
     score = audit.target_scores(torch.ones_like(labels), labels)["0"]
-    assert (score.paper, score.paper_n) == (1.0, int(labels.all(1).sum()))
-    assert (score.balanced_accuracy, score.auc) == (0.5, 0.5)
+    assert (score.paper.point, score.paper.n) == (1.0, int(labels.all(1).sum()))
+    assert (score.balanced.point, score.auc) == (0.5, 0.5)
 
 
 def test_the_papers_measure_without_an_image_that_has_all_targets():
     score = audit.target_scores(torch.eye(2), torch.eye(2))["0"]
-    assert (str(score.paper), score.paper_n) == ("nan", 0)
+    assert (str(score.paper.point), score.paper.n) == ("nan", 0)
 
 
 def test_bounds_hold_for_both_rates_together():
     logits, labels = answers()
     score = audit.target_scores(logits, labels)["1"]
-    sides = [clopper_pearson(n, 0.975) for n in (score.positives, score.negatives)]
-    right = round(score.true_positive * score.positives), round(score.true_negative * score.negatives)
-    lower = sum(side[0][k] for side, k in zip(sides, right, strict=True)) / 2
-    assert score.lower == pytest.approx(lower)
-    assert score.lower < score.balanced_accuracy < score.upper
+    rights = [(side.n, round(side.point * side.n)) for side in (score.tpr, score.tnr)]
+    lower, upper = zip(*(clopper_pearson(right, n - right, 0.975) for n, right in rights), strict=True)
+    assert (score.balanced.lower, score.balanced.upper) == pytest.approx((sum(lower) / 2, sum(upper) / 2))
+    assert score.balanced.lower < score.balanced.point < score.balanced.upper
 
 
 @pytest.mark.parametrize(
@@ -111,7 +109,7 @@ def coloured():
     pixels = labels.view(-1, 3, 1, 1) * 60 + torch.randint(0, 120, (240, 3, 16, 16), generator=generator)
     shown = ImageSet(pixels.to(torch.uint8), labels, NAMES, mean=(0.35,) * 3, std=(0.17,) * 3)
     model = network()
-    fit(model, shown, epochs=10, lr=0.05, batch_size=24, progress=False)
+    fit(model, shown, Recipe(epochs=10, lr=0.05, batch_size=24), progress=False)
     return model, shown
 
 
@@ -138,8 +136,8 @@ def test_a_curve_begins_with_the_model_as_it_is(coloured):
     graph = explain.essential_graph(model, shown, "beard", layers=1)
     curve = audit.pruning_curves(model, shown, graph, "beard", shares=(0, 1))["random"]
     scores = audit.target_scores(predict(model, shown), shown.labels, NAMES)
-    assert curve.target[0] == scores["beard"].balanced_accuracy
-    assert curve.rest[0] == (scores["mouth"].balanced_accuracy + scores["glasses"].balanced_accuracy) / 2
+    assert curve.target[0] == scores["beard"].balanced.point
+    assert curve.rest[0] == (scores["mouth"].balanced.point + scores["glasses"].balanced.point) / 2
     assert curve.target[1] == curve.rest[1] == 0.5
 
 
@@ -201,6 +199,20 @@ def test_a_target_whose_output_was_cut_comes_back(coloured):
     assert (back.balanced_accuracy[0], back.auc[0]) == (0.5, 0.5)
     assert back.balanced_accuracy[1] > 0.8
     assert back.needed(0.8) == 8
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(4, 3), (18, 17), (18, 16), (40, 16)])
+def test_relearning_takes_the_steps_it_is_asked_for(coloured, images, batch_size):
+    model, shown = coloured
+    taken = []
+
+    class Counted(nn.Sequential):
+        def forward(self, x):
+            taken.append(self.training)
+            return super().forward(x)
+
+    audit.relearn(Counted(model), shown, shown, "mouth", images=(images,), steps=7, batch_size=batch_size)
+    assert sum(taken) == 7
 
 
 def test_relearning_trains_only_the_output_of_the_target(coloured):

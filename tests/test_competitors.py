@@ -11,11 +11,13 @@ from torch.nn import functional as F
 from mulib import InputError, models, unlearn
 from mulib.data import ImageSet, Request
 from mulib.errors import DivergedError
+from mulib.recipe import Recipe
 from mulib.unlearn.distillation import divergence
 from mulib.unlearn.layers import block_names
 from mulib.unlearn.pairs import Companion, Pairs
 
 LR = 0.05
+PLAIN = Recipe(epochs=1, lr=LR, batch_size=8, momentum=0.0, weight_decay=0.0)
 
 
 def images(n, seed):
@@ -39,8 +41,10 @@ def model():
 
 
 def run(name, model, request, **options):
-    quick = {"lr": LR, "batch_size": 8, "epochs": 1, "progress": False}
-    return unlearn.get(name).run(model, request, **quick | options)
+    """The method with plain steps of `LR`, one epoch in each phase; options of a recipe go to the first one."""
+    own = {k: options.pop(k) for k in [*options] if k in PLAIN.__dict__}
+    recipes = dict.fromkeys(unlearn.get(name).recipes, PLAIN) | {"recipe": PLAIN.but(**own)}
+    return unlearn.get(name).run(model, request, **recipes | {"progress": False} | options)
 
 
 def batches(data, seed=0):
@@ -97,7 +101,7 @@ def test_advanced_negative_gradient_goes_both_ways_at_once(model, request_):
 @pytest.mark.parametrize(("over", "retain_batches"), [("retain", 2), ("forget", 1)])
 def test_an_epoch_passes_over_one_of_the_sets(name, over, retain_batches, model, request_):
     steps = []
-    options = {"repair_epochs": 0} if name == "unsir" else {}
+    options = {"repair": PLAIN.but(epochs=0)} if name == "unsir" else {}
     run(name, model, request_, over=over, on_step=lambda step, loss: steps.append(step), **options)
     assert len(steps) == retain_batches * (2 if name == "scrub" else 1)
 

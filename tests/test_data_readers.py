@@ -299,7 +299,7 @@ def test_cifars_download_without_a_network_says_what_to_do(monkeypatch):
     monkeypatch.setattr(cifar, "URL", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     with pytest.raises(InputError, match=r"could not be downloaded .*set MULIB_DATA to that folder"):
         data.cifar10(download=True)
-    assert not list(cache_folder().glob("cifar*"))
+    assert not list(cache_folder("downloads").iterdir())
 
 
 AGEDB_FILES = [f"{i}_Person{i // 4}_{20 + i}_{'mf'[i % 2]}.jpg" for i in range(80)]

@@ -20,7 +20,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("MULIB_DATA", raising=False)
     monkeypatch.delenv("MULIB_CACHE", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    return tmp_path / "cache" / "mulib"
+    return tmp_path / "cache" / "mulib" / "downloads"
 
 
 @pytest.fixture
@@ -52,12 +52,21 @@ def test_fetch_downloads_once_and_then_finds(cache, server):
     assert download.fetch("forget-with-precision").path == first.path
 
 
+def test_what_was_fetched_and_damaged_since_is_fetched_again(cache, server):
+    first = download.fetch("forget-with-precision")
+    for harm in (lambda file: file.write_bytes(b"x"), lambda file: file.unlink()):
+        harm(first.path / "logits_retain.npy")
+        assert download.fetch("forget-with-precision").approaches == ("finetune", "prune")
+        assert (first.path / "logits_retain.npy").read_bytes() == (server / "logits_retain.npy").read_bytes()
+    assert [path.name for path in cache.iterdir()] == ["forget_with_precision"]
+
+
 def test_wrong_checksum_leaves_nothing(cache, server):
     with open(server / "prune" / "logits_unlearn.npy", "ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match="wrong checksum"):
         download.fetch("forget-with-precision")
-    assert not cache.exists()
+    assert not list(cache.iterdir())
 
 
 def test_no_network_leaves_nothing_and_says_what_to_do(cache, monkeypatch):
@@ -66,7 +75,7 @@ def test_no_network_leaves_nothing_and_says_what_to_do(cache, monkeypatch):
     monkeypatch.setitem(download.SOURCES, "forget-with-precision", offline)
     with pytest.raises(InputError, match=r"could not be downloaded.*MULIB_DATA"):
         download.fetch("forget-with-precision")
-    assert not cache.exists()
+    assert not list(cache.iterdir())
 
 
 def test_mulib_data_comes_first(cache, tmp_path, monkeypatch):
@@ -96,4 +105,4 @@ def test_unknown_name():
 
 
 def test_published_files_have_the_published_checksums(published):
-    download.verify(published, download.SOURCES["forget-with-precision"])
+    assert download.SOURCES["forget-with-precision"].wrong(published.path) is None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulib import InputError, audit
-from mulib.audit.epsilon import clopper_pearson
+from mulib.audit.intervals import clopper_pearson
 from mulib.kernels import epsilon as kernel
 
 PRINTED = {  # Table 1 of the paper, δ = 0.05
@@ -118,7 +118,7 @@ def test_ceiling_is_that_of_the_scored_half(n, printed):
 @pytest.mark.parametrize("n", [1, 7, 40])
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_clopper_pearson_inverts_the_binomial_tails(n, confidence):
-    lower, upper = clopper_pearson(n, confidence)
+    lower, upper = clopper_pearson(np.arange(n + 1), n - np.arange(n + 1), confidence)
     expected = np.array([oracles.clopper_pearson(k, n, confidence) for k in range(n + 1)])
     np.testing.assert_allclose(np.stack([lower, upper], 1), expected, atol=1e-9)
 

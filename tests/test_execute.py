@@ -179,16 +179,6 @@ def test_a_run_killed_between_notebook_and_record_is_run_again(ran):
     assert not job.done()
 
 
-def test_leftovers_of_dead_processes_are_swept_and_those_of_living_ones_stay(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    dead, living = (tmp_path / f".x.seed0.{pid}.part.ipynb" for pid in (ended.pid, os.getpid()))
-    for path in (dead, living):
-        path.write_text("{")
-    execute.sweep(tmp_path)
-    assert (dead.exists(), living.exists()) == (False, True)
-
-
 def test_a_tidied_notebook_keeps_no_trace_of_papermill(ran):
     folder, _ = ran
     executed = nbformat.read(folder / "_executed/runs/smoke/00_good.seed3.ipynb", 4)

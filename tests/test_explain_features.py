@@ -77,7 +77,8 @@ def test_group_maps_are_means_of_their_members():
     torch.testing.assert_close(explain.group_maps(maps, torch.tensor([0, 1, 0])), expected)
 
 
-OPTIONS = {"k": 3, "epochs": 3, "lr": 1e-3, "batch_size": 8, "progress": False}
+SHORT = explain.IDENTIFICATION.but(epochs=3, lr=1e-3, batch_size=8)
+OPTIONS = {"recipe": SHORT, "k": 3, "progress": False}
 
 
 def test_identify_returns_a_new_model_decided_by_its_seed(network, data):
@@ -95,7 +96,7 @@ def test_identify_lowers_the_group_loss(network, data):
         maps = explain.feature_maps(model, data, normalise=False)
         return group_loss(maps, labels, maps.mean(0))
 
-    options = OPTIONS | {"until": 0, "epochs": 8, "lr": 5e-3}  # the groups of the first epoch are kept
+    options = OPTIONS | {"until": 0, "recipe": SHORT.but(epochs=8, lr=5e-3)}  # the groups of the first epoch are kept
     free, fixed = (explain.identify(network, data, weight=w, **options) for w in (0.0, 10.0))
     assert torch.equal(free[1].labels, fixed[1].labels)
     assert loss(fixed[0], fixed[1].labels) < loss(free[0], free[1].labels) - 0.05
@@ -104,10 +105,28 @@ def test_identify_lowers_the_group_loss(network, data):
 def test_groups_are_found_anew_every_few_epochs(network, data, monkeypatch):
     calls, original = [], explain.groups.__globals__["_groups"]
     monkeypatch.setitem(explain.groups.__globals__, "_groups", lambda *a: calls.append(a[3]) or original(*a))
-    explain.identify(network, data, **OPTIONS | {"epochs": 5, "every": 2, "until": 4, "k": None})
+    explain.identify(network, data, **OPTIONS | {"recipe": SHORT.but(epochs=5), "every": 2, "until": 4, "k": None})
     assert len(calls) == 3  # before epochs 1 and 3, and after the last
     assert calls[0] is None
     assert calls[1] == calls[2] is not None
+
+
+def test_an_epoch_of_seventeen_images_is_one_batch_of_sixteen_and_one(network, data, monkeypatch):
+    """The image that would be left over joins the batch before, so four epochs are four steps."""
+    calls, original = [], explain.groups.__globals__["_groups"]
+    monkeypatch.setitem(explain.groups.__globals__, "_groups", lambda *a: calls.append(a) or original(*a))
+    options = OPTIONS | {"epochs": 4, "every": 1, "until": 9, "batch_size": 16}
+    explain.identify(network, data.subset(torch.arange(17)), **options)
+    assert len(calls) == 5  # before each epoch, and after the last
+
+
+def test_mean_maps_are_a_moving_average_that_mostly_stays(network, data):
+    objective = explain.groups.__globals__["_Grouping"](data, "layer3", 3, 1.0, 0.9, 100, 100, 0)
+    batches, network = [data.pixels(slice(k, k + 8)) for k in (0, 8)], network.eval()
+    for x in batches:
+        objective(network, x, data.labels[:8])
+    first, second = (x.mean(0) for x in explain.feature_maps(network, data, normalise=False)[:16].split(8))
+    torch.testing.assert_close(objective.mean, 0.9 * first + 0.1 * second, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("bad", [{"weight": -1.0}, {"decay": 1.0}, {"every": 0}])

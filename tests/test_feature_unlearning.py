@@ -11,11 +11,12 @@ from mulib.data import ImageSet, Request, only
 from mulib.kernels.masking import mask_where_active
 from mulib.models import hooks, identifier, remover, resnet18
 from mulib.predict import feature_maps, predict, stream
+from mulib.recipe import Recipe
 from mulib.train import fit
 
 NAMES = ("Bald", "Mouth_Slightly_Open", "Pointy_Nose")
 TASK = {"task": "Bald", "features": ("Mouth_Slightly_Open",)}
-QUICK = {"epochs": 2, "lr": 1e-3, "batch_size": 8, "progress": False}
+QUICK = Recipe(epochs=2, lr=1e-3, batch_size=8, weight_decay=0.0, optimiser="adam")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +50,9 @@ def same(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def remove(network, adversary, request, **options):
-    small = {"remover": remover(width=2), **TASK, **QUICK}
-    return unlearn.remove_features(network, adversary, request, **small | options)
+def remove(network, adversary, request, recipe=QUICK, **options):
+    small = {"remover": remover(width=2), "progress": False, **TASK}
+    return unlearn.remove_features(network, adversary, request, recipe, **small | options)
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def test_an_optimiser_of_ones_own_goes_on(network, request_):
     data = only(request_.retain, "Bald")
     adam = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(2):
-        fit(network, data, epochs=1, lr=1e-3, batch_size=5, optimiser=adam, progress=False)
+        fit(network, data, QUICK.but(epochs=1, batch_size=5), optimiser=adam, progress=False)
     assert {int(held["step"]) for held in adam.state.values()} == {4}
 
 
@@ -192,7 +193,7 @@ def test_removing_leaves_its_arguments_and_moves_what_learns(network, adversary,
     assert not same(before[0], removal.model.state_dict())
     assert not same(before[2], removal.remover.state_dict())
     assert same(before[1], removal.adversary.state_dict()) is (game == "frozen")
-    assert len(removal.losses) == QUICK["epochs"]
+    assert len(removal.losses) == QUICK.epochs
 
 
 @pytest.mark.parametrize("game", ["frozen", "alternating"])
@@ -216,6 +217,27 @@ def test_removing_restores_modes_and_gradients(network, adversary, request_, tra
     assert all(p.requires_grad for net in (removal.pipeline, removal.adversary) for p in net.parameters())
 
 
+def test_removing_keeps_frozen_batch_norm_frozen(network, adversary, request_):
+    network.train().bn1.eval()
+    adversary.eval().layer4.train()
+    modes = [[module.training for module in net.modules()] for net in (network, adversary)]
+    for game in ("frozen", "alternating"):
+        removal = remove(network, adversary, request_, game=game)
+        assert torch.equal(removal.model.bn1.running_mean, network.bn1.running_mean)
+        assert not removal.pipeline[1].bn1.training
+        for net, before in zip((removal.model, removal.adversary), modes, strict=True):
+            assert [module.training for module in net.modules()] == before
+
+
+def test_every_turn_of_every_epoch_has_a_seed_of_its_own(network, adversary, request_, monkeypatch):
+    seeds, fit = [], unlearn.remove_features.__globals__["fit"]
+    seen = lambda *a, **options: seeds.append(options["seed"]) or fit(*a, **options)  # noqa: E731
+    monkeypatch.setitem(unlearn.remove_features.__globals__, "fit", seen)
+    for seed in (0, 1):
+        remove(network, adversary, request_, game="alternating", epochs=3, seed=seed)
+    assert len(seeds) == len(set(seeds)) == 18
+
+
 def test_as_released_only_images_with_the_feature_are_used(network, adversary, request_):
     poisoned = replace(request_, retain=replace(request_.retain, images=torch.zeros_like(request_.retain.images)))
     one, other = (state(remove(network, adversary, r).pipeline) for r in (request_, poisoned))
@@ -227,7 +249,9 @@ def test_as_released_only_images_with_the_feature_are_used(network, adversary, r
 def test_closeness_keeps_the_image(network, adversary, request_):
     x = request_.forget.pixels(slice(None))
     far, near = (
-        (remove(network, adversary, request_, closeness=c, epochs=6, lr=1e-2).remover.eval()(x) - x).abs().mean()
+        (remove(network, adversary, request_, closeness=c, recipe=QUICK.but(epochs=6, lr=1e-2)).remover.eval()(x) - x)
+        .abs()
+        .mean()
         for c in (0.0, 100.0)
     )
     assert near < far
@@ -236,9 +260,9 @@ def test_closeness_keeps_the_image(network, adversary, request_):
 def test_the_remover_turns_a_frozen_adversary(network, request_):
     everything = only(replace(request_.forget, labels=request_.forget.labels), "Mouth_Slightly_Open")
     adversary = resnet18(1, width=2, stem="face", seed=2)
-    fit(adversary, everything, epochs=8, lr=1e-2, optimiser="adam", batch_size=7, progress=False)
+    fit(adversary, everything, Recipe(epochs=8, lr=1e-2, batch_size=7, optimiser="adam"), progress=False)
     assert bool((predict(adversary, everything) > 0).all())
-    options = {"closeness": 0.0, "epochs": 12, "lr": 1e-2}
+    options = {"closeness": 0.0, "recipe": QUICK.but(epochs=12, lr=1e-2)}
     removal = remove(network, adversary, request_, **options)
     with torch.no_grad():
         after = adversary.eval()(removal.remover.eval()(everything.pixels(slice(None))))
@@ -267,6 +291,7 @@ def test_removing_ends_when_asked(network, adversary, request_):
         ({"features": ("Bald",)}, "expected others than the task"),
         ({"game": "chess"}, "'frozen' or 'alternating'"),
         ({"images": "some"}, "'forget' or 'all'"),
+        ({"recipe": QUICK.but(schedule="cosine")}, "expected 'constant'"),
     ],
 )
 def test_bad_requests_to_remove(network, adversary, request_, bad, message):
@@ -288,7 +313,7 @@ def test_blanking_is_the_kernel_on_the_normalised_map(network, request_):
 def test_blank_filter_is_finetuning_on_blanked_images(network, request_):
     before = state(network)
     finder = identifier(3, width=2, stem="face")
-    options = {"filter": 3, "task": "Bald", **QUICK}
+    options = {"recipe": QUICK, "filter": 3, "task": "Bald", "progress": False}
     one, again, other = (state(unlearn.blank_filter(network, finder, request_, seed=s, **options)) for s in (1, 1, 2))
     assert same(before, network.state_dict())
     assert same(one, again)
@@ -299,7 +324,7 @@ def test_blank_filter_is_finetuning_on_blanked_images(network, request_):
         torch.cat([request_.retain.labels, request_.forget.labels]),
     )
     blanked = unlearn.blank(only(ImageSet(*parts, NAMES), "Bald"), finder, filter=3)
-    fit(expected, blanked, optimiser="adam", weight_decay=0.0, seed=1, **QUICK)
+    fit(expected, blanked, QUICK, seed=1, progress=False)
     assert same(one, expected.state_dict())
 
 

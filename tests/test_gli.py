@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from mulib import InputError, models
 from mulib.data import ImageSet, Request
 from mulib.kernels.perturb import ascend
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 from mulib.unlearn import gli, validation_score
 from mulib.unlearn.pairs import Companion, black_and_white
@@ -42,8 +43,11 @@ def network(seed=7):
         return nn.Sequential(first, norms[0], nn.ReLU(), second, norms[1], nn.ReLU(), nn.Flatten(), nn.Linear(6, 3))
 
 
-def run(model, request, **options):
-    return gli(model, request, **{"batch_size": 8, "lr": 0.05, "weight": (2.0, 6.0), "progress": False} | options)
+PLAIN = Recipe(epochs=1, lr=0.05, batch_size=8, momentum=0.0, weight_decay=0.0)
+
+
+def run(model, request, recipe=PLAIN, **options):
+    return gli(model, request, recipe, **{"weight": (2.0, 6.0), "progress": False} | options)
 
 
 def batches_of(request, seed=0, batch_size=8):
@@ -156,7 +160,7 @@ def test_gli_gives_the_released_weights_and_running_statistics(mean, std, frozen
 def test_zero_steps_are_plain_training():
     request, model = request_of(), network()
     plain = copy.deepcopy(model)
-    fit(plain, request.retain, epochs=1, lr=0.05, batch_size=8, momentum=0.0, weight_decay=0.0, progress=False)
+    fit(plain, request.retain, PLAIN, progress=False)
     unlearned = run(model, request, steps=0)
     for a, b in zip(unlearned.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(a, b)
@@ -195,8 +199,9 @@ def test_attributes_can_be_guided():
 
 def test_the_loop_keeps_no_more_than_twice_what_a_training_step_keeps():
     request, model = request_of(64, 64), models.resnet18(3, width=4, stem="face", seed=0)
-    one_step = _peak(lambda: fit(copy.deepcopy(model), request.retain, epochs=1, lr=0.1, batch_size=64, progress=False))
-    guided = _peak(lambda: run(model, request, batch_size=64, steps=5))
+    whole = PLAIN.but(batch_size=64)
+    one_step = _peak(lambda: fit(copy.deepcopy(model), request.retain, whole, progress=False))
+    guided = _peak(lambda: run(model, request, whole, steps=5))
     assert one_step < guided + 1  # both were seen
     assert guided <= 2 * one_step
 

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import inspect
 
 import numpy as np
 import pytest
@@ -12,11 +11,18 @@ from torch import nn
 from mulib import InputError, models, train, unlearn
 from mulib.data import ImageSet, Request, Task
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.unlearn import phases
 
 PRUNING = (unlearn.selective_pruning, unlearn.pruning_last, unlearn.pruning_complex)
 POISONING = (unlearn.poison, unlearn.poison_full, unlearn.hybrid)
-QUICK = {"batch_size": 16, "progress": False}
+QUICK = {"progress": False}
+
+
+def small(method, epochs, **others):
+    """{option: recipe} of a method: batches of 16, so many epochs, or others for its other phases."""
+    recipes = unlearn.get(method.__name__).recipes
+    return {name: r.but(batch_size=16, epochs=others.get(name, epochs)) for name, r in recipes.items()} | QUICK
 
 
 def noise(n, labels, classes=("a", "b", "c"), seed=0):
@@ -93,7 +99,7 @@ def test_poisoning_trains_on_ages_and_attributes(method, kind):
     labels = 40 + 10 * torch.rand(40, generator=generator) if kind == "ages" else torch.ones(40, 2)
     data = noise(40, labels, classes=())
     net = models.resnet18(1 if kind == "ages" else 2, width=2, in_channels=1)
-    unlearned = method(net, Request(data, data, data), epochs=1, **QUICK)
+    unlearned = method(net, Request(data, data, data), **small(method, 1))
     assert changed(state(net), state(unlearned))
 
 
@@ -114,21 +120,22 @@ def test_one_class_has_no_wrong_label():
 
 def test_poison_is_training_on_the_poisoned_set_alone(model, request_):
     expected = copy.deepcopy(model)
-    train.fit(expected, unlearn.poisoned(request_, seed=3), epochs=1, lr=7e-4, batch_size=16, seed=3, progress=False)
-    assert not changed(state(expected), state(unlearn.poison(model, request_, seed=3, **QUICK)))
+    train.fit(
+        expected, unlearn.poisoned(request_, seed=3), Recipe(epochs=1, lr=7e-4, batch_size=16), seed=3, progress=False
+    )
+    assert not changed(state(expected), state(unlearn.poison(model, request_, seed=3, **small(unlearn.poison, 1))))
 
 
 def test_poison_full_is_training_on_everything_with_a_cosine(model, request_):
     expected, everything = copy.deepcopy(model), request_.retain.joined(unlearn.poisoned(request_))
     assert len(everything) == 160
-    train.fit(expected, everything, epochs=2, lr=2e-3, batch_size=16, schedule="cosine", progress=False)
-    assert not changed(state(expected), state(unlearn.poison_full(model, request_, epochs=2, **QUICK)))
+    train.fit(expected, everything, Recipe(epochs=2, lr=2e-3, batch_size=16, schedule="cosine"), progress=False)
+    assert not changed(state(expected), state(unlearn.poison_full(model, request_, **small(unlearn.poison_full, 2))))
 
 
 def test_hybrid_without_its_poison_is_finetuning(model, request_):
-    options = {"epochs": 1, **QUICK}
-    mixed = unlearn.hybrid(model, request_, poison_epochs=0, **options)
-    tuned = unlearn.finetune(model, request_, **options)
+    mixed = unlearn.hybrid(model, request_, **small(unlearn.hybrid, 1, poisoning=0))
+    tuned = unlearn.finetune(model, request_, **small(unlearn.finetune, 1))
     assert not changed(state(mixed), state(tuned))
 
 
@@ -137,7 +144,7 @@ def test_hybrid_without_its_poison_is_finetuning(model, request_):
 
 def test_only_the_chosen_weights_change(model, request_):
     fitted, net = copy.deepcopy(model), copy.deepcopy(model)
-    train.fit(fitted, request_.forget, epochs=1, lr=1e-2, batch_size=16, progress=False)
+    train.fit(fitted, request_.forget, Recipe(epochs=1, lr=1e-2, batch_size=16), progress=False)
     masks = unlearn.reset_most_similar(net, [fitted], quantile=0.3)
     before, after = state(model), state(net)
     assert set(masks) == {name for name, p in model.named_parameters() if p.ndim >= 2} == changed(before, after)
@@ -160,19 +167,21 @@ def test_a_weight_must_be_similar_in_every_copy(model):
 
 
 def test_pruning_last_resets_the_last_weight_only(model, request_):
-    options = {"overfit_epochs": 2, "epochs": 0, **QUICK}
-    assert changed(state(model), state(unlearn.pruning_last(model, request_, **options))) == {"fc.weight"}
-    assert len(changed(state(model), state(unlearn.selective_pruning(model, request_, **options)))) > 10
+    last, all_layers = (
+        state(method(model, request_, **small(method, 2, recipe=0)))
+        for method in (unlearn.pruning_last, unlearn.selective_pruning)
+    )
+    assert changed(state(model), last) == {"fc.weight"}
+    assert len(changed(state(model), all_layers)) > 10
 
 
 def test_pruning_complex_resets_a_part_of_what_selective_pruning_does(model, request_):
-    options = {"overfit_epochs": 2, "epochs": 0, **QUICK}
     before, both, one = (
         state(net)
         for net in (
             model,
-            unlearn.pruning_complex(model, request_, retain_share=0.5, **options),
-            unlearn.selective_pruning(model, request_, **options),
+            unlearn.pruning_complex(model, request_, retain_share=0.5, **small(unlearn.pruning_complex, 2, recipe=0)),
+            unlearn.selective_pruning(model, request_, **small(unlearn.selective_pruning, 2, recipe=0)),
         )
     )
     reset = [(before[n] != both[n], before[n] != one[n]) for n in before]
@@ -182,16 +191,19 @@ def test_pruning_complex_resets_a_part_of_what_selective_pruning_does(model, req
 
 
 def test_the_released_rate_of_zero_selects_nothing_and_leaves_finetuning(model, request_):
-    options = {"overfit_epochs": 2, "retain_overfit_lr": 0, **QUICK}
-    assert not changed(state(model), state(unlearn.pruning_complex(model, request_, epochs=0, **options)))
-    released = unlearn.pruning_complex(model, request_, seed=5, epochs=1, **options)
-    assert not changed(state(released), state(unlearn.finetune(model, request_, seed=5, epochs=1, **QUICK)))
+    def released(epochs):
+        options = small(unlearn.pruning_complex, 2, recipe=epochs, retain_overfitting=0)
+        return unlearn.pruning_complex(model, request_, seed=5, **options)
+
+    assert not changed(state(model), state(released(0)))
+    tuned = unlearn.finetune(model, request_, seed=5, **small(unlearn.finetune, 1))
+    assert not changed(state(released(1)), state(tuned))
 
 
 @pytest.mark.parametrize("method", PRUNING)
 def test_impossible_quantiles(method, model, request_):
     with pytest.raises(InputError, match="expected 0 … 1"):
-        method(model, request_, quantile=1.5, overfit_epochs=0, **QUICK)
+        method(model, request_, quantile=1.5, **small(method, 0))
 
 
 @pytest.mark.parametrize("share", [0, 1.1])
@@ -202,7 +214,7 @@ def test_impossible_shares_of_the_retain_set(share, model, request_):
 
 def test_frozen_weights_stay(model, request_):
     model.conv1.weight.requires_grad_(False)
-    unlearned = unlearn.activation_reset(model, request_, share=0.0, epochs=0, **QUICK)
+    unlearned = unlearn.activation_reset(model, request_, share=0.0, **small(unlearn.activation_reset, 0))
     assert torch.equal(unlearned.conv1.weight, model.conv1.weight)
     assert not torch.equal(unlearned.layer1[0].conv1.weight, model.layer1[0].conv1.weight)
 
@@ -257,7 +269,7 @@ def test_the_released_divisor_selects_other_kernels(bright_forget, model, reques
 
 def test_reset_are_the_chosen_kernels_and_the_last_layer(bright_forget):
     before = Bright()
-    options = {"epochs": 0, **QUICK}
+    options = small(unlearn.activation_reset, 0)
     after = unlearn.activation_reset(before, bright_forget, **options)
     assert changed(state(before), state(after)) == {"only.weight", "fc.weight"}
     assert (before.only.weight != after.only.weight).flatten().tolist() == [True, False]
@@ -303,7 +315,7 @@ def test_networks_without_the_layers_a_method_resets(request_):
     with pytest.raises(InputError, match="no convolution"):
         unlearn.activation_reset(flat_net, request_, **QUICK)
     with pytest.raises(InputError, match="no linear layer"):
-        unlearn.pruning_last(conv_net, request_, overfit_epochs=1, **QUICK)
+        unlearn.pruning_last(conv_net, request_, **small(unlearn.pruning_last, 1))
 
 
 # Phases, requests and joined sets
@@ -311,11 +323,12 @@ def test_networks_without_the_layers_a_method_resets(request_):
 
 def test_phases_number_their_steps_through_and_stop_for_good(model, request_):
     seen = []
-    both = phases.Phases(batch_size=20, progress=False, on_step=lambda step, loss: seen.append(step) or step == 3)
-    both.train(model, request_.forget, epochs=1, lr=1e-3, seed=0)
-    both.train(model, request_.forget, epochs=2, lr=1e-3, seed=0)
+    both = phases.Phases(lambda step, loss: seen.append(step) or step == 3, progress=False)
+    recipe = Recipe(epochs=1, lr=1e-3, batch_size=20)
+    both.train(model, request_.forget, recipe, seed=0)
+    both.train(model, request_.forget, recipe.but(epochs=2), seed=0)
     stopped = state(model)
-    both.train(model, request_.forget, epochs=2, lr=1e-3, seed=0)
+    both.train(model, request_.forget, recipe.but(epochs=2), seed=0)
     assert seen == [1, 2, 3]
     assert not changed(stopped, state(model))
 
@@ -338,9 +351,8 @@ def test_a_whole_class_may_be_forgotten(model):
     task = Task("class", train_set, torch.arange(0, 60, 3), *(noise(6, torch.arange(6) % 3) for _ in range(3)))
     assert set(task.retain.labels.tolist()) == {1, 2}
     for method in unlearn.methods().values():
-        known = inspect.signature(method.run).parameters
-        fast = {name: 1 for name in ("epochs", "overfit_epochs") if name in known}
-        assert predict(method.run(model, task.request, **fast, **QUICK), task.val).shape == (6, 3)
+        unlearned = method.run(model, task.request, **small(method.run, 1))
+        assert predict(unlearned, task.val).shape == (6, 3)
 
 
 def test_joined_sets_keep_what_both_know(tmp_path):

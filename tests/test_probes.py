@@ -23,7 +23,7 @@ def squares(n, generator):
 
 def test_a_constant_yes_is_a_perfect_true_positive_rate():
     found = audit.detection(torch.ones(10), torch.tensor([1.0] * 3 + [0.0] * 7))
-    assert (found.tpr.point, found.tnr.point, found.balanced, found.auc) == (1, 0, 0.5, 0.5)
+    assert (found.tpr.point, found.tnr.point, found.balanced.point, found.auc) == (1, 0, 0.5, 0.5)
     assert found.accuracy.point == 0.3
     assert (found.tpr.n, found.tnr.n) == (3, 7)
 
@@ -31,12 +31,12 @@ def test_a_constant_yes_is_a_perfect_true_positive_rate():
 def test_a_shift_hides_from_the_rate_but_not_from_the_auc():
     scores, truth = torch.tensor([3.0, 4.0, 1.0, 2.0]) - 10, torch.tensor([1, 1, 0, 0])
     found = audit.detection(scores[:, None], truth[:, None])
-    assert (found.tpr.point, found.balanced, found.auc) == (0, 0.5, 1)
+    assert (found.tpr.point, found.balanced.point, found.auc) == (0, 0.5, 1)
 
 
 @pytest.mark.parametrize("truth", [torch.ones(4), torch.zeros(4)])
 def test_detection_needs_both(truth):
-    with pytest.raises(InputError, match="needs some with and without"):
+    with pytest.raises(InputError, match="images have the feature: expected some with and without it"):
         audit.detection(torch.ones(4), truth)
 
 
@@ -61,7 +61,8 @@ def test_a_linear_probe_that_has_nothing_to_learn():
 
 def test_a_network_probe_finds_what_is_left_and_not_what_is_gone(generator):
     train, test = squares(64, generator), squares(40, generator)
-    network, options = resnet18(1, width=4, stem="face"), {"epochs": 6, "lr": 1e-2, "progress": False}
+    network = resnet18(1, width=4, stem="face")
+    options = {"recipe": audit.PROBE.but(epochs=6, lr=1e-2), "progress": False}
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert audit.network_probe(network, train, test, **options).auc > 0.95
 
@@ -76,7 +77,9 @@ def test_a_network_probe_finds_what_is_left_and_not_what_is_gone(generator):
 def test_a_network_probe_leaves_the_remover(generator):
     g, data = remover(width=2), squares(12, generator)
     before = {name: value.clone() for name, value in g.state_dict().items()}
-    audit.network_probe(resnet18(1, width=2, stem="face"), data, data, through=g, epochs=1, progress=False)
+    audit.network_probe(
+        resnet18(1, width=2, stem="face"), data, data, audit.PROBE.but(epochs=1), through=g, progress=False
+    )
     assert g.training
     assert all(parameter.requires_grad for parameter in g.parameters())
     assert all(torch.equal(value, before[name]) for name, value in g.state_dict().items())
@@ -92,7 +95,8 @@ def test_sensitivity_is_the_mean_change(generator):
     logits, change = torch.randn(500, 1, generator=generator), torch.randn(500, 1, generator=generator)
     found = audit.sensitivity(logits, logits + change)
     assert found.point == pytest.approx(float(change.abs().mean()), rel=1e-5)
-    assert found.lower < found.point < found.upper
+    half = 1.96 * float(change.abs().std()) / 500**0.5
+    assert (found.lower, found.upper) == pytest.approx((found.point - half, found.point + half), rel=1e-4)
     assert found.reference == pytest.approx(float(logits.std()), rel=1e-5)
     assert found.n == 500
 

@@ -14,6 +14,30 @@ def make(n=10, classes=("a", "b", "c")):
     return ImageSet(images, torch.arange(n) % len(classes), classes, identities=torch.arange(n))
 
 
+def test_sets_requests_and_tasks_are_compared_without_an_error():
+    images = make(4)
+    task = Task("t", images, torch.tensor([1]), images, images, images)
+    for one, other in ((images, make(4)), (task, task.to("cpu")), (task.request, task.request)):
+        assert one == one
+        assert one != other
+        assert len({one, other}) == 2
+
+
+def test_an_empty_set_without_classes_does_not_know_its_outputs():
+    empty = dataclasses.replace(make(4), classes=()).subset(torch.arange(0))
+    with pytest.raises(InputError, match=r"^an empty set without classes .* name its classes\.$"):
+        _ = empty.outputs
+    assert make(4).subset(torch.arange(0)).outputs == 3
+
+
+def test_a_task_moves_with_all_its_sets():
+    sets = [dataclasses.replace(make(n), classes=()) for n in (6, 2, 2, 2)]  # "meta" has no values to hold to classes
+    task = Task("t", sets[0], torch.tensor([4, 1]), *sets[1:]).to("meta")
+    every = (task.train, task.val, task.request.forget, *task.sets.values())
+    assert {part.images.device.type for part in every} == {"meta"}
+    assert task.forget_index.tolist() == [4, 1]
+
+
 def test_batches_cover_the_set_once_and_keep_pairs():
     images = make(10)
     generator = torch.Generator().manual_seed(0)

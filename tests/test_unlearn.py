@@ -9,10 +9,12 @@ import torch
 
 from mulib import InputError, models, train, unlearn
 from mulib.data import ImageSet, Task
+from mulib.recipe import Recipe
 from mulib.unlearn import contract
 from mulib.unlearn.contract import run, same, state
 
 ROOT = Path(__file__).parents[1]
+ONE = Recipe(epochs=1, lr=0.05, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +45,14 @@ def test_every_promise_is_kept(method):
 def careless(**changes):
     """A method of one's own that keeps every promise, but for what `changes` replaces."""
 
-    def run(model, request, *, lr=0.05, batch_size=8, seed=0, on_step=None, progress=True):
+    def run(model, request, recipe=ONE, *, seed=0, on_step=None, progress=True):
         part = {"start": copy.deepcopy, "seed": lambda seed: seed, "step": lambda f: f, "end": lambda m: m} | changes
         unlearned, step = part["start"](model), part["step"](on_step)
-        options = {"lr": lr, "batch_size": batch_size, "seed": part["seed"](seed), "progress": progress}
-        train.fit(unlearned, request.retain, epochs=1, on_step=step, **options)
+        options = {"seed": part["seed"](seed), "progress": progress}
+        train.fit(unlearned, request.retain, recipe, on_step=step, **options)
         return part["end"](unlearned)
 
-    return unlearn.Method("careless", run, "x", "y")
+    return unlearn.Method("careless", run, "a careless one", "x", "y")
 
 
 def test_a_careful_method_of_ones_own_keeps_them_too():
@@ -71,7 +73,7 @@ def hooked(model):
         ({"seed": lambda _: int(torch.randint(9**9, ()))}, "the seed decides", "the same seed gave other weights"),
         ({"seed": lambda s: torch.manual_seed(s) and s}, "torch's global generator", "it drew from, or seeded"),
         ({"end": hooked}, "mode, hooks and frozen", "a hook was left behind"),
-        ({"end": lambda m: m.train()}, "mode, hooks and frozen", "evaluation mode left it"),
+        ({"end": lambda m: m.train()}, "mode, hooks and frozen", "mode left it, or a module of it did"),
         ({"end": lambda m: m.requires_grad_(False)}, "mode, hooks and frozen", "left frozen"),
         ({"step": lambda _: None}, "on_step sees every step", "on_step was called with []"),
         ({"step": lambda f: f and (lambda *a: f(*a) and None)}, "on_step sees every step", "it went on after"),
@@ -86,10 +88,10 @@ def test_a_broken_promise_is_named(changes, promise, complaint):
 
 
 def test_a_swallowed_option_is_a_broken_promise():
-    def run(model, request, *, seed=0, on_step=None, progress=True, **others):
-        return careless().run(model, request, seed=seed, on_step=on_step, progress=progress)
+    def run(model, request, recipe=ONE, *, seed=0, on_step=None, progress=True, **others):
+        return careless().run(model, request, recipe, seed=seed, on_step=on_step, progress=progress)
 
-    found = contract.broken(unlearn.Method("loose", run, "x", "y"))
+    found = contract.broken(unlearn.Method("loose", run, "a loose one", "x", "y"))
     assert list(found.values()) == ["not keyword-only with a default: others"]
 
 
@@ -100,14 +102,21 @@ def test_source_is_cited_and_documented(method):
     assert any(method.name in page.read_text().lower() for page in pages)
 
 
-def test_every_option_reaches_the_training(method, model, task):
-    accepted = inspect.signature(method.run).parameters
-    options = {"momentum": 0.5, "weight_decay": 0.1, "precision": "bf16"}
-    assert options.keys() <= accepted.keys()
-    options |= {"nesterov": True} if "nesterov" in accepted else {}  # where the default momentum is above 0
-    plain = state(run(method, model, task.request, batch_size=4))
-    for option in ({name: value} for name, value in options.items()):
-        assert not same(plain, state(run(method, model, task.request, batch_size=4, **option))), option
+def test_every_recipe_reaches_its_training(method, model, task):
+    short = {name: recipe.but(epochs=2, lr=0.05, batch_size=4, momentum=0.9) for name, recipe in method.recipes.items()}
+    plain = state(run(method, model, task.request, **short))
+    for name, recipe in short.items():
+        for change in ({"schedule": "cosine"}, {"precision": "bf16"}):
+            changed = short | {name: recipe.but(**change)}
+            assert not same(plain, state(run(method, model, task.request, **changed))), (name, change)
+
+
+def test_methods_have_titles_and_families():
+    families = [each.family for each in unlearn.methods().values()]
+    assert list(unlearn.methods(family="gradient")) == ["negative_gradient", "advanced_negative_gradient"]
+    assert len(set(families)) == sum(a != b for a, b in zip([None, *families], families, strict=False))  # side by side
+    assert not any("_" in each.title for each in unlearn.methods().values())
+    assert [unlearn.title(name) for name in ("cf_k", "retrained")] == ["CF-k", "retrained"]
 
 
 def test_retrain_never_sees_the_forget_set(model, task):
@@ -130,7 +139,7 @@ def test_unknown_and_taken_names():
     with pytest.raises(InputError, match="expected one of retrain, finetune"):
         unlearn.get("forget_everything")
     with pytest.raises(InputError, match="there is a method 'retrain' already"):
-        unlearn.method("retrain", paper="x", family="y")(lambda model, request: model)
+        unlearn.method("retrain", title="z", paper="x", family="y")(lambda model, request: model)
 
 
 def test_registering_returns_the_function_unchanged():
@@ -138,7 +147,7 @@ def test_registering_returns_the_function_unchanged():
         return model
 
     try:
-        assert unlearn.method("temporary", paper="x", family="y")(f) is f
+        assert unlearn.method("temporary", title="z", paper="x", family="y")(f) is f
         assert unlearn.get("temporary").run is f
     finally:
         from mulib.unlearn import registry

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-from mulib import unlearn
+from mulib import files, unlearn
 from mulib.data import catalogue
 from mulib.data.sets import Task
 from mulib.errors import InputError
-from mulib.files import source
+from mulib.recipe import Recipe
 
 
 class Job(NamedTuple):
@@ -43,8 +42,9 @@ class Plan:
         name: what it is called in tables and folders.
         task: a data set that `mulib data` lists, and `task_options` its arguments.
         network: arguments of `models.resnet18` beside the number of outputs, which the labels decide.
-        training: arguments of `train.fit` for the original and the retrained models.
-        methods: {method: its arguments}, in the order of the table; what is not said is the method's default.
+        training: of the original and the retrained models.
+        methods: {method: its arguments, recipes among them}, in the order of the table; what is not said is the
+            method's default.
         originals, models: how many; `models` ≥ 2.
         own: whether there are `models` further originals, each with one unlearned model per method.
         seed: of the first model of each kind; no two models of one kind share one.
@@ -52,7 +52,7 @@ class Plan:
 
     name: str
     task: str
-    training: Mapping[str, object]
+    training: Recipe
     methods: Mapping[str, Mapping[str, object]]
     network: Mapping[str, object]
     task_options: Mapping[str, object]
@@ -94,19 +94,17 @@ class Plan:
         """The plan as JSON holds it."""
         return json.loads(json.dumps(asdict(self)))
 
-    def key(self) -> str:
-        """A short hash of the plan and of the sources that its results depend on, a reader's own methods included."""
-        digest = hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode() + source().encode())
-        for run in (unlearn.get(name).run for name in self.methods):
-            if not run.__module__.startswith("mulib."):
-                digest.update(inspect.getsource(run).encode())
-        return digest.hexdigest()[:12]
+    def key(self, device: str = "cpu") -> str:
+        """A short hash of the plan and of what else its results depend on, a reader's own methods included."""
+        runs = (unlearn.get(name).run for name in self.methods)
+        own = [inspect.getsource(run) for run in runs if not run.__module__.startswith("mulib.")]
+        return files.key(self.as_dict(), own, device=device)
 
-    def scratch_key(self) -> str:
+    def scratch_key(self, device: str = "cpu") -> str:
         """A short hash of what the models that start from nothing depend on: plans that share it share these models."""
         whole = self.as_dict()
-        parts = {name: whole[name] for name in ("task", "task_options", "network", "training", "seed")}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode() + source().encode()).hexdigest()[:12]
+        parts = [whole[name] for name in ("task", "task_options", "network", "training", "seed")]
+        return files.key(parts, device=device)
 
     def scaled(self, **changes) -> Plan:
         """The plan with other numbers, such as `models`, `originals` or `seed`; None leaves one as it is."""
@@ -130,19 +128,13 @@ EIGHT += ("selective_pruning", "pruning_last", "pruning_complex", "activation_re
 PACE = 5  # quick tiers unlearn for a fifth of the paper's epochs at five times its rates: no setting was searched for
 
 
-def hurried(names: Iterable[str], *, batch_size: int, rate: float = PACE) -> dict[str, dict[str, object]]:
-    """{method: arguments} for a `Plan`: the default epochs divided by `PACE`, at least one; all rates times `rate`.
+def recipes(names: Iterable[str], change: Callable[[Recipe], Recipe]) -> dict[str, dict[str, object]]:
+    """{method: {option: recipe}} for a `Plan`: all recipes of these methods, changed in the same way.
 
-    >>> hurried(["finetune"], batch_size=50, rate=2)
-    {'finetune': {'epochs': 1, 'lr': 0.002, 'batch_size': 50}}
+    >>> recipes(["finetune"], lambda recipe: recipe.faster(5).but(batch_size=50))
+    {'finetune': {'recipe': Recipe(epochs=1, lr=0.005, batch_size=50, …)}}
     """
-    found = {}
-    for name in names:
-        known = inspect.signature(unlearn.get(name).run).parameters
-        epochs = {k: max(1, p.default // PACE) for k, p in known.items() if k.endswith("epochs")}
-        rates = {k: p.default * rate for k, p in known.items() if k.endswith("lr")}
-        found[name] = {**epochs, **rates, "batch_size": batch_size}
-    return found
+    return {name: {option: change(r) for option, r in unlearn.get(name).recipes.items()} for name in names}
 
 
 def _digits(tier: str) -> Plan:
@@ -153,8 +145,8 @@ def _digits(tier: str) -> Plan:
         task="digits",
         task_options={},
         network={"width": 2 if small else 8, "in_channels": 1, "stem": "face"},
-        training={"epochs": 1 if small else 24, "lr": 0.1, "schedule": "onecycle", "batch_size": 50},
-        methods=hurried(EIGHT, batch_size=50),
+        training=Recipe(epochs=1 if small else 24, lr=0.1, batch_size=50, schedule="onecycle"),
+        methods=recipes(EIGHT, lambda recipe: recipe.faster(PACE).but(batch_size=50)),
         originals=2 if small else 3,
         models={"smoke": 4, "quick": 16, "paper": 80}[tier],
     )
@@ -166,19 +158,19 @@ def _ages(tier: str, labels: str) -> Plan:
     people = {"people": 12, "pictures": 2, "forget": 3, "val": 2, "test": 3, "unseen": 3}
     people = people if small else {"people": 80, "pictures": 6, "forget": 10, "val": 20, "test": 50, "unseen": 10}
     # An error in years has large gradients: the paper's own rates.
-    methods = hurried(EIGHT, batch_size=50, rate=1 if values else PACE)
-    for name in ("poison", "hybrid"):  # on ages, the paper poisons for two epochs
-        methods[name]["epochs" if name == "poison" else "poison_epochs"] = 2
+    rate = 1 if values else PACE
+    methods = recipes(("finetune", "poison", "hybrid"), lambda r: r.faster(PACE, rate).but(batch_size=50))
+    for name, option in (("poison", "recipe"), ("hybrid", "poisoning")):  # on ages, the paper poisons for two epochs
+        methods[name][option] = methods[name][option].but(epochs=2)
     # An absolute error in years has gradients of another size than a cross-entropy: Adam does not mind.
-    adam = {"optimiser": "adam", "lr": 0.003, "schedule": "onecycle"}
-    training = {"epochs": 1 if small else 16, "lr": 0.1, "schedule": "onecycle", "batch_size": 50}
+    training = Recipe(epochs=1 if small else 16, lr=0.1, batch_size=50, schedule="onecycle")
     return Plan(
         name=f"ages-{labels}",
         task="faces-age",
         task_options={"size": 32, "labels": labels, **people},
         network={"width": 2 if small else 8, "stem": "face"},
-        training=training | (adam if values else {}),
-        methods={name: methods[name] for name in ("finetune", "poison", "hybrid")},
+        training=training.but(optimiser="adam", lr=0.003) if values else training,
+        methods=methods,
         originals=1 if small else 3,
         models={"smoke": 4, "quick": 8, "paper": 80}[tier],
         own=False,
@@ -189,18 +181,18 @@ def _cifar10(tier: str, fast: bool) -> Plan:
     """CIFAR-10 as the paper trains it, or in a sixth of the epochs; smoke and quick: a part, a narrow net."""
     paper = tier == "paper"
     epochs = {"smoke": 1, "quick": 16, "paper": 16 if fast else 100}[tier]
-    training = {"epochs": epochs, "lr": 0.2, "batch_size": 256, "schedule": "onecycle", "nesterov": True}
+    training = Recipe(epochs, lr=0.2, batch_size=256, nesterov=True, schedule="onecycle", precision="bf16")
     if not fast:
         steps = tuple(epochs * percent // 100 for percent in (35, 70, 90))
-        training = {"epochs": epochs, "lr": 0.1, "batch_size": 128, "schedule": steps}
+        training = Recipe(epochs, lr=0.1, schedule=steps, precision="bf16")
     part = {"smoke": {"images": 500, "unseen": 20}, "quick": {"images": 5000, "unseen": 200}, "paper": {}}[tier]
     return Plan(
         name="cifar10-fast" if fast else "cifar10",
         task="cifar10",
         task_options={"augment": "crop" if fast else "paper", **part},
         network={"width": {"smoke": 2, "quick": 8, "paper": 64}[tier], "stem": "cifar" if paper else "face"},
-        training=training | {"precision": "bf16"},
-        methods={name: {"precision": "bf16"} for name in EIGHT} if paper else hurried(EIGHT, batch_size=128),
+        training=training,
+        methods=recipes(EIGHT, lambda r: r.but(precision="bf16") if paper else r.faster(PACE).but(batch_size=128)),
         originals=1,
         models={"smoke": 4, "quick": 16, "paper": 16 if fast else 80}[tier],
         own=False,

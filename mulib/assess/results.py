@@ -14,9 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mulib import audit
+from mulib import audit, unlearn
 from mulib.assess.plan import Job, Plan
 from mulib.data.logits import COLUMNS, NULL, Logits, write_logits
+from mulib.predict import right
 from mulib.show.style import spread
 
 KEPT = ("forget", "unseen", "test")  # the sets whose logits are kept
@@ -59,7 +60,7 @@ class Row:
             "lower bound": [each.lower_median for each in self.epsilon],
             "worst decile": [each.worst_decile for each in self.epsilon],
         }
-        row = {"approach": self.approach}
+        row = {"approach": unlearn.title(self.approach)}
         row |= {name: spread(getattr(self, name), format_spec) for name in COLUMNS}
         row |= {name: _over_originals(values) for name, values in audits.items()}
         row["ε̂, own originals"] = _over_originals([] if self.own is None else [self.own.median])
@@ -183,11 +184,9 @@ def score(outputs: Tensor, labels: Tensor) -> float:
 
     NaN without examples.
     """
-    if not labels.is_floating_point():
-        return (outputs.argmax(1) == labels).double().mean().item()
-    if labels.ndim == 1:
-        return (outputs[:, 0] - labels).abs().double().mean().item()
-    return ((outputs > 0) == labels.bool()).double().mean().item()
+    values = labels.is_floating_point() and labels.ndim == 1
+    each = (outputs[:, 0] - labels).abs() if values else right(outputs, labels)
+    return each.double().mean().item()
 
 
 def seconds_of(file: Path) -> float:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import inspect
 import json
 import os
 import statistics
-import time
+import warnings
 from collections import Counter, defaultdict
+from importlib import metadata
 from pathlib import Path
 
 import joblib
 import torch
-from filelock import FileLock
-from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-from mulib import models, train, unlearn
+from mulib import files, models, train, unlearn
 from mulib.assess.plan import Job, Plan
 from mulib.assess.results import KEPT, Assessment, score, seconds_of
+from mulib.clock import clock
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
-from mulib.files import cache_folder, part_name, replace, source
 from mulib.predict import predict
 
 
@@ -43,7 +40,8 @@ def run(
     the numbers do not depend on how many workers there are. A second call on the same folder waits for the first.
 
     Args:
-        folder: where the models go; by default a folder of the cache that belongs to this plan and these sources.
+        folder: where the models go; by default a folder of the cache that belongs to this plan, these sources and this
+            kind of device. In one that is named, models that other sources made are kept, and a warning says so.
         device: "cpu" or "cuda".
         workers: models at a time, each in a process of its own; by default one per core, 4 on a GPU. With 1 they are
             trained in this process.
@@ -53,12 +51,14 @@ def run(
         InputError: `folder` belongs to another plan, or the data is not on this machine.
         DivergedError: a loss that is not finite; the last good weights are kept, and their file is named.
     """
-    shelf = cache_folder() / "assess" / f"scratch-{plan.scratch_key()}" if folder is None else None
-    folder = Path(folder) if folder is not None else cache_folder() / "assess" / f"{plan.name}-{plan.key()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    cache = files.cache_folder("assess")
+    shelf = cache / f"scratch-{plan.scratch_key(device)}" if folder is None else None
+    folder = Path(folder) if folder is not None else cache / f"{plan.name}-{plan.key(device)}"
     workers = workers or (4 if device.startswith("cuda") else os.cpu_count() or 1)
-    with FileLock(folder / ".lock"):
-        _claim(plan, folder)
+    with files.locked(folder):
+        _claim(plan, folder, device)
+        for place in filter(None, (shelf, folder)):
+            _clear(place)
         _share(plan, shelf, folder)
         bar = _Bar(plan, folder, workers, progress)
         for wave in plan.jobs():
@@ -80,19 +80,35 @@ def run(
     return results
 
 
-def _claim(plan: Plan, folder: Path) -> None:
-    """Write the plan down, or see that it is the one that was begun here; sweep what a killed run left."""
-    note = folder / "plan.json"
+def _claim(plan: Plan, folder: Path, device: str) -> None:
+    """Write the plan down, or see that it is the one that was begun here, and say whether by these sources."""
+    note, asked = folder / "plan.json", plan.as_dict()
+    today = {"sources": files.source(), "torch": metadata.version("torch"), "device": device.partition(":")[0]}
+    made = []
     if note.exists():
-        there, asked = json.loads(note.read_text())["plan"], plan.as_dict()
-        if different := [name for name in asked if there.get(name) != asked[name]]:
+        there = json.loads(note.read_text())
+        if different := [name for name in asked if there["plan"].get(name) != asked[name]]:
             raise InputError(
                 f"{folder} holds another plan (it differs in {', '.join(different)}): choose another folder."
             )
-    else:
-        replace(note, json.dumps({"plan": plan.as_dict(), "source": source()}, indent=1).encode())
-    for part in (folder / "models").glob(".*.part.*"):
-        part.unlink(missing_ok=True)
+        made = there.get("made", [{}])
+        if other := [name for name in today if any(each.get(name) != today[name] for each in made)]:
+            warnings.warn(
+                f"models in {folder} were made with other {' and '.join(other)} than today's and are kept as they are:"
+                " choose another folder to make all anew.",
+                stacklevel=3,
+            )
+    if today not in made:
+        files.replace(note, json.dumps({"plan": asked, "made": [*made, today]}, indent=1).encode())
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed runs left, and models that are not as they were written: they are made anew."""
+    files.used(folder)
+    files.sweep(folder)
+    for file in (folder / "models").glob("*.safetensors"):
+        if files.read_tensors(file) is None:
+            file.unlink()
 
 
 def _share(plan: Plan, giver: Path | None, taker: Path | None) -> None:
@@ -127,53 +143,45 @@ def _train_here(plan: Plan, folder: Path, device: str, job: Job) -> tuple[Job, f
 def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job, float]:
     """Train or unlearn one model, ask it for its logits, write its file; the seconds are those of the training.
 
-    On the CPU they are seconds of one core, which whatever else runs on the machine hardly changes.
+    They are those of `clock`: on the CPU, of one core.
     """
     torch.set_num_threads(1)
-    clock = time.perf_counter if device.startswith("cuda") else time.thread_time
-    task, seed, start = _task(plan, device), plan.seed_of(job), clock()
+    task, seed, start = _task(plan, device), plan.seed_of(job), clock(device)
     quiet = {"seed": seed, "progress": False}
     try:
         if job.kind == "original":
             model = _network(plan, task, device, seed)
-            train.fit(model, task.train, **plan.training, **quiet)
+            train.fit(model, task.train, plan.training, **quiet)
         elif job.kind == "retrained":
             model = _network(plan, task, device, seed)
-            train.fit(model, task.retain, **plan.training, **quiet)
+            train.fit(model, task.retain, plan.training, **quiet)
         else:
             model = _network(plan, task, device, 0)
             model.load_state_dict(Assessment(folder, plan).weights(job.original))
             model = method(model, task.request, **plan.methods[job.kind], **quiet)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
     except DivergedError as error:
         path = _file(folder, job).with_suffix(".last-good.safetensors")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous().cpu() for k, v in error.model.state_dict().items()}, path)
+        files.replace(path, files.sealed(error.model.state_dict()))
         raise DivergedError(f"{job.name}: {error} Its weights are in {path}.", error.step, error.epoch) from None
-    seconds = clock() - start
+    seconds = clock(device) - start
     _write(_file(folder, job), model, plan, task, seconds, weights=job.kind == "original")
     return job, seconds
 
 
 def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
     model = models.resnet18(task.train.outputs, seed=seed, **plan.network).to(device)
-    fast = plan.training.get("precision") == "bf16"  # whose convolutions want the channels last
+    fast = plan.training.precision == "bf16"  # whose convolutions want the channels last
     return model.to(memory_format=torch.channels_last) if fast else model
 
 
 def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, weights: bool) -> None:
     """One model's file: logits on the kept sets, its score on each set, and its weights where others start from it."""
-    precision = plan.training.get("precision", "float32")
-    logits = predict(model, task.sets, precision=precision)
+    logits = predict(model, task.sets, precision=plan.training.precision)
     scores = {name: score(z, task.sets[name].labels.cpu()) for name, z in logits.items()}
     tensors = {f"logits.{name}": logits[name] for name in KEPT}
     if weights:
-        tensors |= {f"weights.{k}": v.contiguous().cpu() for k, v in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_name(path)
-    save_file(tensors, part, metadata={"scores": json.dumps(scores), "seconds": repr(seconds)})
-    os.replace(part, path)
+        tensors |= {f"weights.{k}": v for k, v in model.state_dict().items()}
+    files.replace(path, files.sealed(tensors, scores=json.dumps(scores), seconds=seconds))
 
 
 _TASKS: dict[tuple[str, str, str], Task] = {}  # the last one that this process used
@@ -184,9 +192,7 @@ def _task(plan: Plan, device: str) -> Task:
     key = plan.task, json.dumps(plan.as_dict()["task_options"], sort_keys=True), device
     if key not in _TASKS:
         _TASKS.clear()
-        task = plan.load()
-        parts = {name: getattr(task, name).to(device) for name in ("train", "val", "test", "unseen")}
-        _TASKS[key] = dataclasses.replace(task, **parts)
+        _TASKS[key] = plan.load().to(device)
     return _TASKS[key]
 
 
@@ -225,9 +231,8 @@ class _Bar:
 
     def _share(self, method: str) -> float:
         """The epochs of a method over those of training."""
-        parameters = inspect.signature(unlearn.get(method).run).parameters
-        epochs = self.plan.methods[method].get("epochs", parameters["epochs"].default if "epochs" in parameters else 1)
-        return epochs / self.plan.training["epochs"]
+        recipe = {**unlearn.get(method).recipes, **self.plan.methods[method]}["recipe"]
+        return recipe.epochs / self.plan.training.epochs
 
     def close(self) -> None:
         """Take the bar away."""

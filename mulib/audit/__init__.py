@@ -1,20 +1,19 @@
 """Audits: pure functions of predictions, with a small frozen result that carries its interval and its counts."""
 
-from mulib.audit.accuracy import Accuracy, accuracy, accuracy_sets
+from mulib.audit.accuracy import accuracy, accuracy_sets
 from mulib.audit.distances import activation_distance, js_distance, js_divergence, zrf
 from mulib.audit.epsilon import Epsilon, epsilon, epsilon_curve, split_null
 from mulib.audit.forgetting import final_score, forgetting_score
 from mulib.audit.intervals import Estimate, bootstrap_mean
-from mulib.audit.membership import Membership, TruePositives, membership, memberships, tpr_at_fpr
+from mulib.audit.membership import Membership, membership, memberships, tpr_at_fpr
 from mulib.audit.scores import Scores, example_losses, scores
-from mulib.audit.sensitivity import Mean, mass_inside, sensitivity
-from mulib.audit.targets import TargetScore, target_scores
+from mulib.audit.sensitivity import mass_inside, sensitivity
+from mulib.audit.targets import Detection, detection, target_scores
 from mulib.audit.trials import (
-    Detection,
+    PROBE,
     PruningCurve,
     Relearning,
     Stability,
-    detection,
     linear_probe,
     network_probe,
     pruning_curves,
@@ -23,18 +22,15 @@ from mulib.audit.trials import (
 )
 
 __all__ = [
-    "Accuracy",
+    "PROBE",
     "Detection",
     "Epsilon",
     "Estimate",
-    "Mean",
     "Membership",
     "PruningCurve",
     "Relearning",
     "Scores",
     "Stability",
-    "TargetScore",
-    "TruePositives",
     "accuracy",
     "accuracy_sets",
     "activation_distance",

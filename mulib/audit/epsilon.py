@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
 from torch import Tensor
 
+from mulib.audit.intervals import check_confidence, clopper_pearson
 from mulib.errors import InputError
 from mulib.kernels import epsilon as kernel
 
@@ -214,25 +214,16 @@ def _bounds(fp: Tensor, fn: Tensor, n: int, p: int, delta: float, confidence: fl
 
     Each rate's Clopper-Pearson bound holds with 1 − α/2, both together with 1 − α (union bound).
     """
-    low_p, high_p = (torch.from_numpy(t).to(fp.device)[fp.long()] for t in clopper_pearson(n, confidence))
-    low_n, high_n = (torch.from_numpy(t).to(fn.device)[fn.long()] for t in clopper_pearson(p, confidence))
+    (low_p, high_p), (low_n, high_n) = (_of_counts(k, m, confidence) for k, m in ((fp, n), (fn, p)))
     pairs = (high_p, high_n), (low_p, low_n)
     lower, upper = (kernel.epsilon_of_rates(a, b, delta).nan_to_num(nan=0.0, posinf=torch.inf) for a, b in pairs)
     return lower.clamp_min(0), upper.clamp_min(0)
 
 
-def clopper_pearson(n: int, confidence: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two-sided bounds on a rate for every count 0 … n out of n: (lower, upper), each (n + 1,).
-
-    Source: Clopper and Pearson, Biometrika 26, 1934.
-
-    >>> round(float(clopper_pearson(40, 0.95)[1][0]), 4)
-    0.0881
-    """
-    k, alpha = np.arange(n + 1), 1 - confidence
-    lower, upper = beta.ppf(alpha / 2, k, n - k + 1), beta.ppf(1 - alpha / 2, k + 1, n - k)
-    lower[0], upper[n] = 0.0, 1.0
-    return lower, upper
+def _of_counts(wrong: Tensor, n: int, confidence: float) -> list[Tensor]:
+    """Lower and upper bound on the rate of each of many counts out of n."""
+    k = np.arange(n + 1)
+    return [torch.from_numpy(each).to(wrong.device)[wrong.long()] for each in clopper_pearson(k, n - k, confidence)]
 
 
 def _quantile(values: NDArray[np.float64], q: float) -> float:
@@ -252,8 +243,7 @@ def _check(unlearned, retrained, labels, delta, confidence, statistic) -> tuple[
         raise InputError(f"unknown statistic {statistic!r}: expected one of {', '.join(STATISTICS)}.")
     if not 0 <= delta < 1:
         raise InputError(f"delta is {delta}: expected 0 ≤ delta < 1.")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence}: expected a value between 0 and 1, such as 0.95.")
+    check_confidence(confidence)
     unlearned, retrained, labels = (torch.as_tensor(x) for x in (unlearned, retrained, labels))
     for name, logits in (("unlearned", unlearned), ("retrained", retrained)):
         if logits.ndim != 3:

@@ -1,4 +1,4 @@
-"""Intervals over examples, in one place: for shares of correct answers, and for means."""
+"""Estimates with their intervals over examples, in one place: shares of right answers, and means."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta
+from scipy.stats import beta, norm
 
 from mulib.errors import InputError
 
@@ -15,12 +15,20 @@ BLOCK = 1 << 22  # drawn values held at a time: 32 MB
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` examples, with a percentile-bootstrap interval over the examples."""
+    """A number with its interval; which interval, and over what, says the function that gave it.
+
+    Attributes:
+        n: over how many examples.
+        reference: what to read `point` against, where there is something: see the function that gave it.
+        attributes: the same of each attribute, in the order of the labels, where an accuracy is over several.
+    """
 
     point: float
     lower: float
     upper: float
     n: int
+    reference: float | None = None
+    attributes: tuple[Estimate, ...] = ()
 
 
 def bootstrap_mean(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0, rounds: int = 1000) -> Estimate:
@@ -43,6 +51,24 @@ def bootstrap_mean(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0
     means = np.concatenate([values[draw.integers(0, n, (count, n))].mean(1) for count in blocks])
     lower, upper = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(float(values.mean()), float(lower), float(upper), n)
+
+
+def normal_mean(values: ArrayLike, *, confidence: float = 0.95, reference: float | None = None) -> Estimate:
+    """Mean of two values or more, (N,), with the normal interval ± z·s/√N."""
+    check_confidence(confidence)
+    values = sample(values, "values", at_least=2)
+    point, half = float(values.mean()), float(norm.ppf((1 + confidence) / 2) * values.std(ddof=1) / len(values) ** 0.5)
+    return Estimate(point, point - half, point + half, len(values), reference)
+
+
+def rate(right: ArrayLike, *, confidence: float = 0.95, attributes: tuple[Estimate, ...] = ()) -> Estimate:
+    """Share of right answers, (N,) or several per example, (N, A) bool, with the interval of `share`; NaN of none."""
+    check_confidence(confidence)
+    if not (n := len(right)):
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    answers = np.asarray(right).reshape(n, -1)
+    bounds = share(answers.sum(1), np.full(n, answers.shape[1]), confidence)
+    return Estimate(*(float(x) for x in bounds), n, attributes=attributes)
 
 
 def share(correct: NDArray, counted: NDArray, confidence: float) -> tuple[NDArray, NDArray, NDArray]:
@@ -68,10 +94,21 @@ def share(correct: NDArray, counted: NDArray, confidence: float) -> tuple[NDArra
     alike = total**2 / np.square(counted).sum()
     spread_out = np.divide(binomial, variance, out=np.full_like(point, np.inf), where=variance > 0)
     n = np.where(binomial == 0, alike, np.minimum(spread_out, total))
-    right, wrong, alpha = point * n, (1 - point) * n, 1 - confidence
+    return point, *clopper_pearson(point * n, (1 - point) * n, confidence)
+
+
+def clopper_pearson(right: ArrayLike, wrong: ArrayLike, confidence: float) -> tuple[NDArray, NDArray]:
+    """Two-sided bounds on a rate, lower and upper, from counts (...) of right and of wrong answers.
+
+    Source: Clopper and Pearson, Biometrika 26, 1934.
+
+    >>> round(float(clopper_pearson(0, 40, 0.95)[1]), 4)
+    0.0881
+    """
+    right, wrong, alpha = np.asarray(right), np.asarray(wrong), 1 - confidence
     with np.errstate(invalid="ignore"):
         lower, upper = beta.ppf(alpha / 2, right, wrong + 1), beta.ppf(1 - alpha / 2, right + 1, wrong)
-    return point, np.where(point == 0, 0.0, lower), np.where(point == 1, 1.0, upper)
+    return np.where(right == 0, 0.0, lower), np.where(wrong == 0, 1.0, upper)
 
 
 def check_confidence(confidence: float) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedShuffleSplit
 
 from mulib.audit.forgetting import forgetting_score
-from mulib.audit.intervals import check_confidence, sample, share
+from mulib.audit.intervals import Estimate, check_confidence, rate, sample, share
 from mulib.errors import InputError
 from mulib.kernels import logistic
 
@@ -138,21 +138,7 @@ def memberships(
     return [Membership(*row, tuple(each), *sizes) for row, each in zip(bounds, hits.mean(2).tolist(), strict=True)]
 
 
-@dataclass(frozen=True)
-class TruePositives:
-    """Share of members found at a false-positive rate of at most `fpr`, with a Clopper-Pearson interval over them."""
-
-    point: float
-    lower: float
-    upper: float
-    n_members: int
-    n_nonmembers: int
-    fpr: float
-
-
-def tpr_at_fpr(
-    members: ArrayLike, nonmembers: ArrayLike, fpr: float = 0.01, *, confidence: float = 0.95
-) -> TruePositives:
+def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float = 0.01, *, confidence: float = 0.95) -> Estimate:
     """True-positive rate of "member where the score is above t", at the lowest t that keeps the false-positive rate.
 
     Args:
@@ -160,7 +146,8 @@ def tpr_at_fpr(
         fpr: the most false positives among the non-members, a share in [0, 1). With fewer than 1/fpr non-members no
             false positive is allowed at all.
 
-    The interval holds the threshold fixed. With few non-members the threshold itself is uncertain.
+    The interval is Clopper and Pearson's over the members and holds the threshold fixed. With few non-members the
+    threshold itself is uncertain.
 
     Raises:
         InputError: no scores on a side, NaN or infinite ones, or a rate out of range.
@@ -177,8 +164,7 @@ def tpr_at_fpr(
     nonmembers = np.sort(sample(nonmembers, "the non-members' scores", at_least=1))
     allowed = math.floor(fpr * len(nonmembers) + 1e-9)  # 0.29 · 100 is 28.999…96
     found = members > nonmembers[len(nonmembers) - 1 - allowed]
-    bounds = (float(x) for x in share(found, np.ones(len(found)), confidence))
-    return TruePositives(*bounds, len(members), len(nonmembers), fpr)
+    return rate(found, confidence=confidence)
 
 
 def _check(

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mulib.audit.accuracy import Accuracy, accuracy
+from mulib.audit.accuracy import accuracy
 from mulib.audit.distances import js_distance
 from mulib.audit.forgetting import final_score
+from mulib.audit.intervals import Estimate
 from mulib.audit.membership import Membership, membership
 from mulib.errors import InputError
 from mulib.train import loss_of
@@ -30,8 +31,8 @@ class Scores:
         js_distance: between those two samples of losses, 0 to √log 2.
     """
 
-    accuracy: Accuracy
-    top2: Accuracy | None
+    accuracy: Estimate
+    top2: Estimate | None
     membership: Membership
     js_distance: float
 

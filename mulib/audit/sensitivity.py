@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from scipy.stats import norm
 from torch import Tensor
 from torch.nn import functional as F
 
+from mulib.audit.intervals import Estimate, normal_mean
 from mulib.errors import InputError
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean over `n` images with a normal interval.
-
-    Attributes:
-        reference: what to read `point` against; see the function that gave it.
-    """
-
-    point: float
-    lower: float
-    upper: float
-    n: int
-    reference: float
-
-
-def sensitivity(logits: Tensor, toggled: Tensor, *, confidence: float = 0.95) -> Mean:
+def sensitivity(logits: Tensor, toggled: Tensor, *, confidence: float = 0.95) -> Estimate:
     """Counterfactual sensitivity: mean |z(x) − z(x′)|, where x′ is x with one feature toggled and all else the same.
 
     Args:
@@ -47,10 +30,10 @@ def sensitivity(logits: Tensor, toggled: Tensor, *, confidence: float = 0.95) ->
         shapes = f"{tuple(logits.shape)} and {tuple(toggled.shape)}"
         raise InputError(f"outputs {shapes} cannot be compared: expected the same shape, two images or more, no NaN.")
     change = (logits - toggled).abs().reshape(len(logits), -1).mean(1).double()
-    return _mean(change, confidence, float(logits.double().std(0).mean()))
+    return normal_mean(change, confidence=confidence, reference=float(logits.double().std(0).mean()))
 
 
-def mass_inside(maps: Tensor, region: Tensor | np.ndarray, *, confidence: float = 0.95) -> Mean:
+def mass_inside(maps: Tensor, region: Tensor | np.ndarray, *, confidence: float = 0.95) -> Estimate:
     """The share of an attribution map's mass inside a region, averaged over images where there is any of both.
 
     Args:
@@ -76,10 +59,4 @@ def mass_inside(maps: Tensor, region: Tensor | np.ndarray, *, confidence: float 
     if int(usable.sum()) < 2:
         raise InputError(f"{int(usable.sum())} of {len(maps)} images have mass and region: expected two or more.")
     share = ((large * region).sum((1, 2)) / total)[usable]
-    return _mean(share, confidence, float(area[usable].mean()))
-
-
-def _mean(values: Tensor, confidence: float, reference: float) -> Mean:
-    point, n = float(values.mean()), len(values)
-    half = float(norm.ppf((1 + confidence) / 2) * values.std() / n**0.5)
-    return Mean(point, point - half, point + half, n, reference)
+    return normal_mean(share, confidence=confidence, reference=float(area[usable].mean()))

@@ -1,4 +1,4 @@
-"""How well a model tells each target: on everything, and by the measure of the target-unlearning paper."""
+"""How well yes is told from no: of one score, and of every target that a model recognises."""
 
 from __future__ import annotations
 
@@ -6,44 +6,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from mulib.audit.epsilon import clopper_pearson
+from mulib.audit.intervals import Estimate, rate
 from mulib.errors import InputError
 
 
 @dataclass(frozen=True)
-class TargetScore:
-    """How well one target is told from its absence.
+class Detection:
+    """How well those who have something are told from those who have not.
 
     Attributes:
-        balanced_accuracy: the mean of `true_positive` and `true_negative`; 0.5 is what saying always the same gives.
-        lower, upper: its bounds, from Clopper-Pearson bounds on both rates that hold together (a union bound).
-        auc: how often an image with the target has a higher score than one without; 0.5 knows nothing. It does not
-            depend on a threshold, so it sees what a shifted logit still knows.
-        true_positive, true_negative: shares of the images with, and without, that are answered so.
-        positives, negatives: how many of each.
-        paper: the true-positive rate on the images that have all targets, on which a model that always says yes is
-            perfect; NaN where there is no such image.
-        paper_n: how many these are.
+        tpr, tnr: true-positive and true-negative rate: the share found among those that have it, and passed among
+            those that have not; Clopper-Pearson intervals.
+        accuracy: over all.
+        balanced: (TPR + TNR)/2; 0.5 for any constant answer. Its bounds are those of two rates that hold together (a
+            union bound).
+        auc: area under the receiver operating characteristic; 0.5 knows nothing. It does not depend on a threshold, so
+            it sees what a shifted logit still knows.
+        paper: the true-positive rate on the images that have all targets, on which "yes" for all images gives 1; NaN
+            where there is no such image. Of one target alone it is `tpr`.
     """
 
-    balanced_accuracy: float
-    lower: float
-    upper: float
+    tpr: Estimate
+    tnr: Estimate
+    accuracy: Estimate
+    balanced: Estimate
     auc: float
-    true_positive: float
-    true_negative: float
-    positives: int
-    negatives: int
-    paper: float
-    paper_n: int
+    paper: Estimate
+
+
+def detection(scores: Tensor, present: Tensor, *, confidence: float = 0.95) -> Detection:
+    """True-positive rate with what it hides: scores (N,) or (N, 1), positive for "yes"; present (N,) or (N, 1), 0 or 1.
+
+    Raises:
+        InputError: shapes that do not fit, NaN, or images that all have the feature, or none.
+
+    >>> detection(torch.ones(4), torch.tensor([1, 1, 0, 0])).balanced.point
+    0.5
+    """
+    flat = [torch.as_tensor(x).squeeze(1) if x.ndim == 2 and x.shape[1] == 1 else x for x in (scores, present)]
+    if flat[0].ndim != 1 or flat[0].shape != flat[1].shape or bool(flat[0].isnan().any()):
+        shapes = f"scores {tuple(scores.shape)} and labels {tuple(present.shape)}"
+        raise InputError(f"{shapes} do not fit: expected (N,) each, without NaN.")
+    scores, has = flat[0].detach().float().cpu(), flat[1].cpu() > 0.5
+    return _told("the feature", has, scores > 0, scores, has, confidence)
 
 
 def target_scores(
     logits: Tensor, labels: Tensor, names: Sequence[str] = (), *, confidence: float = 0.95
-) -> dict[str, TargetScore]:
+) -> dict[str, Detection]:
     """Score every output as a yes or no, by name.
 
     An attribute is said to be there where its logit is above 0, a class where its logit is the largest; the AUC ranks
@@ -59,52 +72,33 @@ def target_scores(
     Source: Xu et al., *Essential Graph*, 2024, evaluation (bibliography key xu2024target); the balanced accuracy, its
     interval and the AUC are ours.
 
-    >>> target_scores(torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [0.0]]))["0"].balanced_accuracy
+    >>> target_scores(torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [0.0]]))["0"].balanced.point
     1.0
     """
     logits, labels, names = _checked(logits, labels, names)
-    several = labels.ndim == 2
-    outputs = list(range(logits.shape[1])) if several else labels.unique().tolist()
-    if several:
-        has, said, scores = labels > 0.5, logits > 0, logits
-        everything = has.all(1)
+    if labels.ndim == 2:
+        outputs, has, said, scores = range(logits.shape[1]), labels > 0.5, logits > 0, logits
+        paper = has.all(1, keepdim=True).expand_as(has)
     else:
+        outputs = labels.unique().tolist()
+        paper = has = labels[:, None] == torch.tensor(outputs)
         first, second = logits.topk(2, dim=1).values.T[..., None]
-        has = labels[:, None] == torch.tensor(outputs)
         scores = (logits - torch.where(logits == first, second, first))[:, outputs]
         said = logits.argmax(1)[:, None] == torch.tensor(outputs)
-    found = {}
-    for i, output in enumerate(outputs):
-        shown = has[:, i]
-        paper = everything if several else shown
-        found[names[output]] = _score(names[output], shown, said[:, i], scores[:, i], paper, confidence)
-    return found
+    columns = zip(outputs, has.T, said.T, scores.T, paper.T, strict=True)
+    return {names[i]: _told(f"the target {names[i]!r}", *column, confidence) for i, *column in columns}
 
 
-def _score(name: str, has: Tensor, said: Tensor, scores: Tensor, paper: Tensor, confidence: float) -> TargetScore:
-    positives, negatives = int(has.sum()), int((~has).sum())
-    if not positives or not negatives:
-        who = "all" if positives else "none"
-        raise InputError(f"{who} of the {len(has)} images have the target {name!r}: expected some with and without it.")
-    right = int(said[has].sum()), int((~said[~has]).sum())
-    rates = right[0] / positives, right[1] / negatives
-    each = 1 - (1 - confidence) / 2
-    bounds = [clopper_pearson(n, each) for n in (positives, negatives)]
-    lower, upper = ((bounds[0][side][right[0]] + bounds[1][side][right[1]]) / 2 for side in (0, 1))
-    below = rankdata(scores.numpy())[has.numpy()].sum() - positives * (positives + 1) / 2
-    n = int(paper.sum())
-    return TargetScore(
-        balanced_accuracy=sum(rates) / 2,
-        lower=float(lower),
-        upper=float(upper),
-        auc=float(below / (positives * negatives)),
-        true_positive=rates[0],
-        true_negative=rates[1],
-        positives=positives,
-        negatives=negatives,
-        paper=int(said[paper].sum()) / n if n else float("nan"),
-        paper_n=n,
-    )
+def _told(name: str, has: Tensor, said: Tensor, scores: Tensor, paper: Tensor, confidence: float) -> Detection:
+    """has, said, paper (N,) bool: who has it, of whom it is said, who has all; scores (N,) for the AUC."""
+    if bool(has.all()) or not bool(has.any()):
+        who = "all" if len(has) and bool(has.all()) else "none"
+        raise InputError(f"{who} of the {len(has)} images have {name}: expected some with and without it.")
+    right = said == has
+    tpr, tnr, accuracy, all_targets = (rate(right[i], confidence=confidence) for i in (has, ~has, slice(None), paper))
+    sides = [rate(right[i], confidence=(1 + confidence) / 2) for i in (has, ~has)]
+    balanced = Estimate(*(sum(getattr(s, k) for s in sides) / 2 for k in ("point", "lower", "upper")), len(has))
+    return Detection(tpr, tnr, accuracy, balanced, float(roc_auc_score(has, scores)), all_targets)
 
 
 def _checked(logits: Tensor, labels: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor, Sequence[str]]:

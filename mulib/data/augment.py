@@ -82,13 +82,13 @@ class ColourJitter:
 
 @dataclass(frozen=True)
 class AutoAugment:
-    """torchvision's AutoAugment, its CIFAR-10 policy, a sub-policy per image (Cubuk et al., 2019).
+    """AutoAugment with its CIFAR-10 policy, a sub-policy per image (Cubuk et al., 2019), in torchvision's operations.
 
-    Images that drew the same operation pass through torchvision's own function together.
+    Same as torchvision's `AutoAugment`; images that drew the same operation pass through its function together.
     """
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        policy, (chances, operations) = _cifar10_policy(), _cifar10_operations()
+        chances, operations = _policy()
         n, images = len(images), images.clone()
         which = torch.randint(len(chances), (n,), generator=generator)
         applies = torch.rand(n, 2, generator=generator) <= chances[which]
@@ -98,9 +98,7 @@ class AutoAugment:
             for code in drawn.unique().tolist():
                 if code >= 0:
                     index = (drawn == code).nonzero()[:, 0].to(images.device)
-                    name, strength = _operation(code, *images.shape[-2:])
-                    arguments = name, strength, policy.interpolation, policy._fill
-                    images[index] = policy._apply_image_or_video_transform(images[index], *arguments)
+                    images[index] = _operated(images[index], *_OPERATIONS[code // 2], mirrored=code % 2)
         return images
 
 
@@ -140,33 +138,59 @@ def _mean_grey(x: Tensor) -> Tensor:
     return _grey(x).mean((1, 2, 3), keepdim=True).expand_as(x)
 
 
-@cache
-def _cifar10_policy():
-    from torchvision.transforms import AutoAugmentPolicy, v2  # here: torchvision takes seconds to import
-
-    return v2.AutoAugment(AutoAugmentPolicy.CIFAR10)
-
-
-@cache
-def _cifar10_operations() -> tuple[Tensor, Tensor]:
-    """Per sub-policy and stage, (25, 2): the chance that it is applied, and its place in `_distinct_operations`."""
-    policies, distinct = _cifar10_policy()._policies, _distinct_operations()
-    chances = torch.tensor([[chance for _, chance, _ in pair] for pair in policies])
-    return chances, torch.tensor([[distinct.index((name, level)) for name, _, level in pair] for pair in policies])
-
-
-@cache
-def _distinct_operations() -> list[tuple[str, int | None]]:
-    """The operations of the policy, each at each level it is used at."""
-    pairs = _cifar10_policy()._policies
-    return sorted({(name, level) for pair in pairs for name, _, level in pair}, key=str)
+# Cubuk et al., 2019, table 7: two operations each, with their chance and their level, 0 … 9 (0 where it has none).
+CIFAR10 = """
+Invert 0.1 0, Contrast 0.2 6; Rotate 0.7 2, TranslateX 0.3 9; Sharpness 0.8 1, Sharpness 0.9 3
+ShearY 0.5 8, TranslateY 0.7 9; AutoContrast 0.5 0, Equalize 0.9 0; ShearY 0.2 7, Posterize 0.3 7
+Color 0.4 3, Brightness 0.6 7; Sharpness 0.3 9, Brightness 0.7 9; Equalize 0.6 0, Equalize 0.5 0
+Contrast 0.6 7, Sharpness 0.6 5; Color 0.7 7, TranslateX 0.5 8; Equalize 0.3 0, AutoContrast 0.4 0
+TranslateY 0.4 3, Sharpness 0.2 6; Brightness 0.9 6, Color 0.2 8; Solarize 0.5 2, Invert 0.0 0
+Equalize 0.2 0, AutoContrast 0.6 0; Equalize 0.2 0, Equalize 0.6 0; Color 0.9 9, Equalize 0.6 0
+AutoContrast 0.8 0, Solarize 0.2 8; Brightness 0.1 3, Color 0.7 0; Solarize 0.4 5, AutoContrast 0.9 0
+TranslateY 0.9 9, TranslateY 0.7 9; AutoContrast 0.9 0, Solarize 0.8 3; Equalize 0.8 0, Invert 0.1 0
+TranslateY 0.7 9, AutoContrast 0.9 0
+"""
+_POLICIES = [
+    [(name, float(chance), int(level)) for name, chance, level in (each.split() for each in pair.split(","))]
+    for pair in CIFAR10.strip().replace("\n", ";").split(";")
+]
+_OPERATIONS = sorted({(name, level) for pair in _POLICIES for name, _, level in pair})
 
 
 @cache
-def _operation(code: int, height: int, width: int) -> tuple[str, float]:
-    """Name and strength (0 where it has none) of operation code // 2, mirrored where the code is odd."""
-    name, level = _distinct_operations()[code // 2]
-    bins, signed = _cifar10_policy()._AUGMENTATION_SPACE[name]
-    bins = bins(10, height, width)  # levels 0 … 9
-    strength = 0.0 if bins is None else float(bins[level])
-    return name, -strength if signed and code % 2 else strength
+def _policy() -> tuple[Tensor, Tensor]:
+    """Per sub-policy and stage, (25, 2): the chance that it is applied, and its place in `_OPERATIONS`."""
+    chances = torch.tensor([[chance for _, chance, _ in pair] for pair in _POLICIES])
+    return chances, torch.tensor([[_OPERATIONS.index((name, level)) for name, _, level in pair] for pair in _POLICIES])
+
+
+def _operated(images: Tensor, name: str, level: int, mirrored: bool) -> Tensor:
+    """One operation at a level of 0 … 9 on all images, (n, channels, height, width), black outside.
+
+    Mirrored are shifts, shears and rotations to the other side, and colours, contrast, brightness, sharpness below 1.
+    """
+    from torchvision.transforms.v2 import functional  # here: torchvision takes seconds to import
+
+    def strength(most: float) -> float:
+        return float(torch.linspace(0.0, most, 10)[level]) * (-1 if mirrored else 1)
+
+    def affine(shift: tuple[int, int] = (0, 0), shear: float = 0.0, centre=None) -> Tensor:
+        return functional.affine(images, 0.0, list(shift), 1.0, [0.0, shear], center=centre)
+
+    height, width = images.shape[-2:]
+    if name == "ShearY":
+        return affine(shear=math.degrees(math.atan(strength(0.3))), centre=[0, 0])
+    if name == "TranslateX":
+        return affine((int(strength(150 / 331 * width)), 0))
+    if name == "TranslateY":
+        return affine((0, int(strength(150 / 331 * height))))
+    if name == "Rotate":
+        return functional.rotate(images, strength(30.0))
+    if name == "Posterize":
+        return functional.posterize(images, 8 - round(level / (9 / 4)))
+    if name == "Solarize":
+        return functional.solarize(images, 255 * float(torch.linspace(1.0, 0.0, 10)[level]))
+    if name in ("AutoContrast", "Equalize", "Invert"):
+        return getattr(functional, name.lower())(images)
+    adjust = {"Color": "saturation"}.get(name, name.lower())
+    return getattr(functional, f"adjust_{adjust}")(images, 1 + strength(0.9))

@@ -3,7 +3,7 @@
 One entry is a folder ``images/KEY``: ``images.npy`` (N, 3, H, W) uint8, ``digests.npy`` (N, 32) uint8, and
 ``state.json``, which holds a checksum for every `CHUNK` rows. An interrupted build resumes after its last good chunk;
 an entry that was touched since it was sealed is verified, and its bad chunks are decoded again: one mechanism.
-Builders of the same entry wait for each other behind a file lock, which the system drops when a process dies.
+Builders of the same entry wait for each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -59,21 +57,21 @@ def decoded(archive: Archive, names: list[str], size: int | None = None) -> Deco
     if size is not None and size < 1:
         raise InputError(f"size is {size}: expected a number of pixels ≥ 1, or None for the files' own size.")
     stamp = hashlib.sha256(f"{VERSION} {size} {archive.stamp(names)}".encode()).hexdigest()
-    folder = files.cache_folder() / "images"
+    folder = files.cache_folder("images")
     shortcut = folder / "stamps" / stamp
-    try:
-        folder.joinpath("stamps").mkdir(parents=True, exist_ok=True)
-        if shortcut.exists() and (found := _Entry(folder / shortcut.read_text()).open()) is not None:
-            return found
-        digests = _digests(archive, names)
-        key = hashlib.sha256(f"{VERSION} {size} ".encode() + digests.tobytes()).hexdigest()[:32]
-        with FileLock(folder / f"{key}.lock"):
-            entry = _Entry(folder / key)
-            found = entry.open() or entry.build(archive, names, size, digests)
-        _write(shortcut, key)
+    with files.usable(folder):
+        found = _Entry(folder / shortcut.read_text()).open() if shortcut.exists() else None
+        if found is None:
+            digests = _digests(archive, names)
+            key = hashlib.sha256(f"{VERSION} {size} ".encode() + digests.tobytes()).hexdigest()[:32]
+            with files.locked(folder / key):
+                files.sweep(folder)
+                entry = _Entry(folder / key)
+                found = entry.open() or entry.build(archive, names, size, digests)
+                files.replace(shortcut, key.encode())
+        files.used(folder / shortcut.read_text())
+        files.used(shortcut)
         return found
-    except OSError as error:
-        raise InputError(f"the cache {folder} cannot be used ({error}): make room, or set MULIB_CACHE.") from error
 
 
 class _Entry:
@@ -125,8 +123,7 @@ class _Entry:
                 self.state["chunks"][str(c)] = zlib.crc32(rows[part])
                 self._save(sealed=None)
                 bar.update(len(names[part]))
-        with (self.folder / "digests.npy").open("wb") as file:
-            np.save(file, digests)
+        np.save(self.folder / "digests.npy", digests)
         self.state["digests"] = zlib.crc32(digests)
         del rows
         self._save(sealed=self._touched())
@@ -155,7 +152,7 @@ class _Entry:
 
     def _save(self, sealed: list[int] | None) -> None:
         self.state["sealed"] = sealed
-        _write(self.folder / "state.json", json.dumps(self.state))
+        files.replace(self.folder / "state.json", json.dumps(self.state).encode())
 
 
 def decode(data: bytes, size: int | None, where: str) -> np.ndarray:
@@ -194,10 +191,3 @@ def _chunks(rows: np.ndarray) -> int:
 
 def _part(chunk: int) -> slice:
     return slice(chunk * CHUNK, (chunk + 1) * CHUNK)
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a small file in one step, so that a reader sees the old or the new one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mulib.data import faces
 from mulib.data.digits import digits
-from mulib.data.download import SOURCES, find
+from mulib.data.download import SOURCES
 from mulib.data.readers.ages import AGEDB, UTKFACE, agedb, utkface
 from mulib.data.readers.celeba import CELEBA, MUCAC, celeba, mucac
 from mulib.data.readers.cifar import BATCHES, FOLDERS, cifar10
@@ -45,18 +45,15 @@ class Entry:
 def listing() -> list[Entry]:
     """What there is, built-in sets first. Nothing is read, unpacked or downloaded."""
     entries = [Entry(name, True, "built in") for name in BUILT_IN]
-    for name, (_, layouts) in READERS.items():
+    published = {name: layouts for name, (_, layouts) in READERS.items()}
+    for name, layouts in (published | {name: (source,) for name, source in SOURCES.items()}).items():
         place = next((place for layout in layouts if (place := layout.find()) is not None), None)
         entries.append(Entry(name, place is not None, layouts[0].how if place is None else str(place)))
-    for name, source in SOURCES.items():
-        found = find(name)
-        how = f"run `mulib fetch {name}` ({source.licence})"
-        entries.append(Entry(name, found is not None, how if found is None else str(found.path)))
     return entries
 
 
 def load(name: str, **options) -> Task:
-    """The task of that name, with the arguments of its function; CelebA at its files' own size unless asked.
+    """The task of that name, with the arguments of its function.
 
     "table" is one's own data: `load("table", path="folder")`.
 
@@ -68,5 +65,5 @@ def load(name: str, **options) -> Task:
         known = inspect.signature(function).parameters
         if unknown := set(options) - set(known):
             raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected {', '.join(known)}.")
-        return function(**({"size": None} if function is celeba else {}) | options)
+        return function(**options)
     raise InputError(f"unknown data set {name!r}: expected one of {', '.join(functions)}.")

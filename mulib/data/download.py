@@ -1,35 +1,56 @@
-"""Where data is found, and how what is public is fetched: `MULIB_DATA` first, then the cache of earlier fetches."""
+"""How what is public is fetched: `MULIB_DATA` first, then the cache of earlier fetches, then the network."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 
+from mulib.data.archive import Archive
+from mulib.data.layout import Published
 from mulib.data.logits import Logits
 from mulib.errors import InputError
-from mulib.files import cache_folder, folders
+from mulib.files import cache_folder, once
 
 
 @dataclass(frozen=True)
-class Source:
-    """A public artefact: its files with their SHA-256, where they are published, and the names it goes by on disk."""
+class Source(Published):
+    """A public artefact that can be fetched: where it is published, and its files with their SHA-256."""
 
     base_url: str
     sha256: Mapping[str, str]
-    places: tuple[str, ...]
-    licence: str
+
+    def wrong(self, path: Path) -> str | None:
+        """The first file that the folder or archive at `path` lacks, or has otherwise than published."""
+        if not path.exists():
+            return self.marker
+        archive = Archive(path, "")
+        for name, digest in self.sha256.items():
+            if name not in archive or hashlib.sha256(archive.read(name)).hexdigest() != digest:
+                return name
+        return None
+
+    def download(self, folder: Path, progress: bool) -> None:
+        """Fetch and verify all files."""
+        registry = {name: f"sha256:{digest}" for name, digest in self.sha256.items()}
+        files = pooch.create(folder, self.base_url, registry=registry)
+        with fetching(self.base_url, f" {self.places[0]} in another"):
+            for name in registry:
+                files.fetch(name, progressbar=progress)
 
 
 SOURCES = {
     "forget-with-precision": Source(
         # Krähenmann et al., 2023: the logits and metrics behind the paper's tables, at a fixed commit.
+        name="forget-with-precision",
+        marker="logits_retain.npy",
+        places=("forget_with_precision", "forget_with_precision_logits"),
+        how="run `mulib fetch forget-with-precision` (published without a licence statement: use and cite, do not"
+        " redistribute)",
         base_url="https://raw.githubusercontent.com/vstrozzi/assessing-machine-unlearning-approaches/"
         "20ef81c15201906840def8aa0e88132af420b9fd/data/",
         sha256={
@@ -54,13 +75,6 @@ SOURCES = {
             "prune_last_layer/logits_unlearn.npy": "6de748e9d0bc3d97f03b548a0a7bcc7347bebc14c670f55c815e886dd552a9b0",
             "prune_last_layer/metrics.csv": "b775ceb55641f180677a9af27ec01ffe819fcf505ae1043c7b27bcd811d3c67a",
         },
-        places=(
-            "forget_with_precision",
-            "forget_with_precision_logits.zip",
-            "forget_with_precision.zip",
-            ".",
-        ),
-        licence="published without a licence statement: use and cite, do not redistribute",
     )
 }
 
@@ -71,13 +85,8 @@ def find(name: str) -> Logits | None:
     Raises:
         InputError: an unknown name, or a `MULIB_DATA` that names no folder.
     """
-    source = _source(name)
-    for root in folders():
-        for place in source.places:
-            path = root / place
-            if path.is_file() or (path / "logits_retain.npy").is_file():
-                return Logits(path)
-    return None
+    path = _source(name).find()
+    return None if path is None else Logits(path)
 
 
 def fetch(name: str, *, progress: bool = False) -> Logits:
@@ -87,46 +96,27 @@ def fetch(name: str, *, progress: bool = False) -> Logits:
         InputError: an unknown name, a wrong checksum, or no network; nothing half-written is left behind.
     """
     source = _source(name)
-    if (found := find(name)) is not None:
-        verify(found, source)
-        return found
-    folder = cache_folder() / source.places[0]
-    with tempfile.TemporaryDirectory() as staging:  # the cache is touched only once all files are verified
-        for file, digest in source.sha256.items():
-            _retrieve(name, file, source.base_url, digest, Path(staging), progress)
-        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        shutil.copytree(staging, part)
-        try:
-            part.rename(folder)
-        except OSError:  # another process was faster: its copy is as good
-            shutil.rmtree(part)
-    return Logits(folder)
+    path, kept = source.find(), cache_folder("downloads") / source.places[0]
+    if path in (None, kept):
+        once(kept, lambda part: source.download(part, progress), lambda path: None if source.wrong(path) else path)
+    elif wrong := source.wrong(path):
+        raise InputError(f"{path} lacks {wrong}, or has it with a wrong checksum: remove it and fetch again.")
+    return Logits(path or kept)
 
 
-def _retrieve(name: str, file: str, base_url: str, digest: str, folder: Path, progress: bool) -> None:
-    """Download one file into `folder` and verify it."""
+@contextmanager
+def fetching(url: str, folder: str = "") -> Iterator[None]:
+    """Say in one sentence what went wrong in pooch's download of `url`, which can also be copied into a `folder`."""
     pooch.get_logger().setLevel("WARNING")
-    target = folder / file
     try:
-        pooch.retrieve(base_url + file, f"sha256:{digest}", target.name, target.parent, progressbar=progress)
+        yield
     except ValueError as error:
-        raise InputError(f"{file} of {name} has a wrong checksum: what was downloaded is not kept.") from error
+        raise InputError(f"{url} has a wrong checksum: what was downloaded is not kept, try again.") from error
     except OSError as error:
         raise InputError(
-            f"{file} of {name} could not be downloaded ({type(error).__name__}): connect to the network, or copy the"
-            f" files of {base_url} into a folder forget_with_precision and set MULIB_DATA to the folder that holds it."
+            f"{url} could not be downloaded ({type(error).__name__}): connect to the network, or copy what is there"
+            f" into a folder{folder} and set MULIB_DATA to that folder."
         ) from error
-
-
-def verify(found: Logits, source: Source) -> None:
-    """Compare every file with its published SHA-256."""
-    for file, digest in source.sha256.items():
-        try:
-            actual = hashlib.sha256(found.read(file)).hexdigest()
-        except (KeyError, FileNotFoundError) as error:
-            raise InputError(f"{found.path} lacks {file}: remove it and fetch again.") from error
-        if actual != digest:
-            raise InputError(f"{file} in {found.path} has a wrong checksum: remove it and fetch again.")
 
 
 def _source(name: str) -> Source:

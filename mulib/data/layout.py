@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mulib.data.archive import SUFFIXES, Archive
 from mulib.errors import InputError
-from mulib.files import folders
+from mulib.files import roots
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Published:
 
     def find(self) -> Path | None:
         """The first folder or archive on this machine that goes by one of its names; nothing is unpacked to look."""
-        for root in folders():
+        for root in roots():
             for place in self.places:
                 folder = root / place
                 if folder.is_dir() and Archive.prefix_in(folder, self.marker) is not None:
@@ -44,7 +44,7 @@ class Published:
             InputError: it is nowhere, or not in its published layout.
         """
         if path is None and (path := self.find()) is None:
-            searched = ", ".join(str(root) for root in folders())
+            searched = ", ".join(str(root) for root in roots())
             raise InputError(
                 f"{self.name} is not on this machine (searched: {searched}): {self.how}; then set MULIB_DATA to the"
                 f" folder that holds {self.places[0]}, as a folder or a zip."

@@ -8,7 +8,7 @@ the 8×8 lowest frequencies of a 32×32 grey picture's cosine transform, against
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -115,10 +115,15 @@ def check(task: Task) -> Leaks:
     return Leaks(task.name, NEAR, counts, overlaps, found.conflicts())
 
 
-def originals(task: Task) -> dict[str, torch.Tensor]:
-    """Per set, the ascending positions that stay when copies, near copies and conflicts go (`Task.deduplicated`).
+def deduplicated(task: Task) -> Task:
+    """The same task without copies: of images that are equal or near copies, one remains, across all sets.
 
-    Keys: forget (positions in the forget set), val, test, unseen, and train (positions in train).
+    The one that remains is the first in the order forget, retain, val, test, unseen, so the request is kept and what is
+    held out stays held out. Copies of one picture that carry different labels are all removed. What counts as a near
+    copy is `NEAR`; people who appear in several sets remain.
+
+    Raises:
+        InputError: nothing would be left of the forget or of the retain set.
     """
     found = _Pictures(task)
     group = found.groups[found.picture]  # the group of copies and near copies of every image
@@ -128,8 +133,11 @@ def originals(task: Task) -> dict[str, torch.Tensor]:
     kept = {name: torch.from_numpy(first[member].nonzero()[0]) for name, member in found.sets.items()}
     retained = torch.ones(len(task.train), dtype=torch.bool)
     retained[task.forget_index] = False
-    in_train = torch.cat([task.forget_index[kept["forget"]], retained.nonzero()[:, 0][kept.pop("retain")]])
-    return {**kept, "train": in_train.sort().values}
+    forget = task.forget_index[kept["forget"]]
+    train = torch.cat([forget, retained.nonzero()[:, 0][kept["retain"]]]).sort().values
+    held_out = {name: getattr(task, name).subset(kept[name]) for name in ("val", "test", "unseen")}
+    index = torch.searchsorted(train, forget)
+    return replace(task, train=task.train.subset(train), forget_index=index, **held_out)
 
 
 class _Pictures:

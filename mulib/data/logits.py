@@ -1,4 +1,4 @@
-"""Logits as *Forget with Precision* published them: a folder, or a zip that is read in place.
+"""Logits as *Forget with Precision* published them: a folder, or an archive that is read in place.
 
 Layout: ``logits_retain.npy`` and ``APPROACH/logits_unlearn.npy``, float arrays of shape (examples, 1 + models,
 classes) whose entry 0 along axis 1 is the one-hot label; ``metrics.csv`` and ``APPROACH/metrics.csv`` with the
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mulib.data.archive import Archive, LayoutError
 from mulib.errors import InputError
 
 COLUMNS = ("retain", "forget", "test")
@@ -30,41 +30,24 @@ NULL = "baseline"  # the published name of the retrained-against-retrained row; 
 
 @dataclass(frozen=True)
 class Logits:
-    """An open logits folder. `path` is a folder or a .zip of the published layout."""
+    """An open logits folder. `path` is a folder, .zip or .tar with the published layout at its top."""
 
     path: Path
 
     def __post_init__(self):
         object.__setattr__(self, "path", Path(self.path))
-        if not self.path.exists():
-            raise InputError(f"{self.path} does not exist: expected a folder or a zip with logits_retain.npy.")
-        if self.path.is_file() and not zipfile.is_zipfile(self.path):
-            raise InputError(f"{self.path} is no zip archive: expected a folder or a zip with logits_retain.npy.")
-        if "logits_retain.npy" not in self._names:
-            raise InputError(f"{self.path} holds no logits_retain.npy: expected the published layout at its top.")
+        if self.archive.prefix:  # one of several, perhaps
+            raise LayoutError(f"{self.path} holds no logits_retain.npy at its top: name {self.archive.prefix} in it.")
 
     @cached_property
-    def _names(self) -> frozenset[str]:
-        if self.path.is_dir():
-            files = [*self.path.glob("*.*"), *self.path.glob("*/*.*")]
-            return frozenset(p.relative_to(self.path).as_posix() for p in files)
-        with zipfile.ZipFile(self.path) as archive:
-            return frozenset(archive.namelist())
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one file of the layout."""
-        if self.path.is_dir():
-            return (self.path / name).read_bytes()
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return archive.read(name)
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{self.path} is damaged at {name} ({error}): fetch it again.") from error
+    def archive(self) -> Archive:
+        """The files of the layout."""
+        return Archive(self.path, "logits_retain.npy")
 
     @property
     def approaches(self) -> tuple[str, ...]:
         """The approaches that have logits, in alphabetical order, without the null row."""
-        found = (n.rpartition("/")[0] for n in self._names if n.endswith("/logits_unlearn.npy"))
+        found = (n.rpartition("/")[0] for n in self.archive.files() if n.endswith("/logits_unlearn.npy"))
         return tuple(sorted(set(found) - {NULL}))
 
     @property
@@ -97,11 +80,11 @@ class Logits:
         """{"retain": …, "forget": …, "test": …}: (models,) float64, of an approach or of the retrained models:
         shares of right answers, or mean absolute errors of values."""
         name = "metrics.csv" if approach == NULL else f"{approach}/metrics.csv"
-        if name not in self._names:
+        if name not in self.archive:
             raise InputError(f"{self.path} holds no {name}: expected the accuracies of {approach} beside its logits.")
         columns = {column: f"{column}_{SCORES[self.labels.is_floating_point()]}" for column in COLUMNS}
         try:
-            rows = list(csv.DictReader(io.StringIO(self.read(name).decode())))
+            rows = list(csv.DictReader(io.StringIO(self.archive.text(name))))
             shares = {column: [float(row[head]) for row in rows] for column, head in columns.items()}
         except (KeyError, TypeError, ValueError) as error:
             expected = "seed, " + " and ".join(", ".join(columns.values()).rsplit(", ", 1))
@@ -114,8 +97,9 @@ class Logits:
 
     def _load(self, name: str) -> tuple[Tensor, Tensor]:
         """Logits (examples, models, classes) and labels (examples,) of one file."""
+        content = self.archive.read(name)
         try:
-            array = np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+            array = np.load(io.BytesIO(content), allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise InputError(f"{name} in {self.path} cannot be read, it may be truncated: fetch it again.") from error
         if array.ndim != 3 or array.dtype.kind != "f" or array.shape[1] < 2 or 0 in array.shape:

@@ -16,7 +16,7 @@ from mulib.errors import InputError
 DECADES = range(10, 100, 10)  # of age: ten classes, as many as Forget with Precision's released code has for AgeDB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images kept as bytes, with what is known of each of them.
 
@@ -66,6 +66,10 @@ class ImageSet:
         """How many outputs a model of these labels has: one per class or attribute, one for a value."""
         if self.labels.is_floating_point():
             return self.labels.shape[1] if self.labels.ndim == 2 else 1
+        if not self.classes and not len(self):
+            raise InputError(
+                "an empty set without classes does not say how many outputs a model needs: name its classes."
+            )
         return len(self.classes) or int(self.labels.max()) + 1
 
     def subset(self, index: Tensor) -> ImageSet:
@@ -154,7 +158,7 @@ def _stacked(first, second):
     return torch.cat([first, second.to(first.device)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """What an unlearning method may see. It holds no test set, so nothing can be selected on one by accident.
 
@@ -171,7 +175,7 @@ class Request:
                 raise InputError(f"the {name} set of the request is empty: expected one example or more in it.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """One experiment's data.
 
@@ -246,22 +250,6 @@ class Task:
 
         return replace(self, **{name: classed(getattr(self, name)) for name in ("train", "val", "test", "unseen")})
 
-    def deduplicated(self) -> Task:
-        """The same task without copies: of images that are equal or near copies, one remains, across all sets.
-
-        The one that remains is the first in the order forget, retain, val, test, unseen, so the request is kept and
-        what is held out stays held out. Copies of one picture that carry different labels are all removed. What counts
-        as a near copy is `mulib.data.leaks.NEAR`; people who appear in several sets remain.
-
-        Raises:
-            InputError: nothing would be left of the forget or of the retain set.
-        """
-        from mulib.data.leaks import originals
-
-        kept = originals(self)
-        return replace(
-            self,
-            train=self.train.subset(kept["train"]),
-            forget_index=torch.searchsorted(kept["train"], self.forget_index[kept["forget"]]),
-            **{name: getattr(self, name).subset(kept[name]) for name in ("val", "test", "unseen")},
-        )
+    def to(self, device: torch.device | str) -> Task:
+        """The same task with its sets on `device`."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in ("train", "val", "test", "unseen")})

@@ -10,6 +10,7 @@ from mulib.errors import InputError
 from mulib.models import device_of
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
+from mulib.models.modes import evaluating
 
 
 def grad_cam(
@@ -35,17 +36,14 @@ def grad_cam(
     find(model, layer)
     if not len(data):
         raise InputError("there are no images to look at: the image set is empty.")
-    data, was_training, result = data.to(device_of(model)), model.training, []
-    model.eval()
-    try:
-        for x, _ in data.batches(batch_size):
-            with torch.enable_grad(), outputs(model, [layer]) as seen:
+    result = []
+    with evaluating(model), outputs(model, [layer]) as seen:
+        for x, _ in data.to(device_of(model)).batches(batch_size):
+            with torch.enable_grad():
                 logits = model(x.requires_grad_())  # so that there is a gradient in a frozen model too
             if not 0 <= output < logits.shape[1]:
                 raise InputError(f"there is no output {output}: expected 0 … {logits.shape[1] - 1}.")
             maps = seen[layer]
             (slope,) = torch.autograd.grad(logits[:, output].sum(), maps)
             result.append((slope.mean((2, 3), keepdim=True) * maps).sum(1).relu().detach().float().cpu())
-    finally:
-        model.train(was_training)
     return torch.cat(result)

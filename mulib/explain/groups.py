@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +12,15 @@ from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.similarity import channel_similarity, group_loss
 from mulib.kernels.spectral import spectral_groups
+from mulib.models import device_of
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
-from mulib.predict import Precision, stream
-from mulib.train import Schedule, fit, loss_of
+from mulib.predict import stream
+from mulib.recipe import Recipe, Steps
+from mulib.train import fit, loss_of
+
+# Xu et al., *Don't Forget Too Much*, 2024, the second stage.
+IDENTIFICATION = Recipe(2500, 1e-5, batch_size=16, weight_decay=0.0, schedule=Steps(0.6, every=125), optimiser="adam")
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def group_maps(maps: Tensor, labels: Tensor) -> Tensor:
 def identify(
     model: nn.Module,
     data: ImageSet,
+    recipe: Recipe = IDENTIFICATION,
     *,
     layer: str = "layer3",
     k: int | None = None,
@@ -96,11 +101,6 @@ def identify(
     decay: float = 0.95,
     every: int = 2,
     until: int = 200,
-    epochs: int = 2500,
-    lr: float = 1e-5,
-    batch_size: int = 16,
-    schedule: Schedule = "constant",
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -117,8 +117,7 @@ def identify(
         weight: λ.
         decay: of the moving mean maps; the first batch's mean is the first.
         every, until: T, and when the groups are fixed, in epochs.
-        epochs, lr, batch_size, schedule: of Adam; the paper multiplies the rate by 0.6 every 125 epochs.
-        precision, seed, on_step: as for `fit`.
+        seed, on_step: as for `fit`.
 
     Returns:
         the new model, and its groups after training (with the last labels that were trained on).
@@ -129,17 +128,16 @@ def identify(
     Source: Xu et al., *Don't Forget Too Much*, 2024 (xu2024feature), the setting without annotation, after Shen et al.,
     *Interpretable Compositional Convolutional Neural Networks*, IJCAI 2021.
 
-    >>> identifier, found = identify(plain, task.train, k=8, epochs=10, lr=1e-3)
+    >>> identifier, found = identify(plain, task.train, IDENTIFICATION.but(epochs=10, lr=1e-3), k=8)
     """
     if weight < 0 or not 0 <= decay < 1 or every < 1:
         raise InputError(f"weight {weight}, decay {decay}, every {every}: expected ≥ 0, in [0, 1) and ≥ 1.")
     find(model, layer)
     identified = copy.deepcopy(model)
-    per_epoch = math.ceil(len(data) / batch_size)
+    data = data.to(device_of(model))  # once, not at every clustering
+    per_epoch = data.steps(recipe.batch_size)
     objective = _Grouping(data, layer, k, weight, decay, every * per_epoch, until * per_epoch, seed)
-    options = {"optimiser": "adam", "weight_decay": 0.0, "schedule": schedule, "precision": precision}
-    options |= {"epochs": epochs, "lr": lr, "batch_size": batch_size, "seed": seed}
-    fit(identified, data, objective=objective, on_step=on_step, progress=progress, **options)
+    fit(identified, data, recipe, seed=seed, objective=objective, on_step=on_step, progress=progress)
     after = _groups(identified, data, layer, objective.k, seed, 256)
     labels = after.labels if objective.labels is None else objective.labels.cpu()
     return identified, Groups(labels, after.eigenvalues, after.similarity)

@@ -13,6 +13,7 @@ from mulib.data.sets import ImageSet
 from mulib.data.targets import Target, listed, names, position, presence
 from mulib.errors import InputError
 from mulib.models import device_of
+from mulib.models.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -135,18 +136,15 @@ def probed(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, tuple[
 
         return hook
 
-    modes = [(module, module.training) for module in model.modules()]
     wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         handles += [modules[layer].register_forward_hook(probe(layer)) for layer in layers]
-        model.eval().requires_grad_(False)
-        with torch.enable_grad():
+        model.requires_grad_(False)
+        with evaluating(model), torch.enable_grad():
             yield probes
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
         for parameter, requires_grad in wanted:
             parameter.requires_grad_(requires_grad)
 

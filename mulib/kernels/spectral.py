@@ -1,7 +1,6 @@
-"""Spectral grouping of channels: a symmetric eigensolver, the eigengap, and k-means with restarts side by side.
+"""Spectral grouping of channels: a symmetric eigensolver, the eigengap, and scikit-learn's k-means.
 
-Cost: O(C³) for the eigenvectors of C channels and O(restarts·C·K²) per iteration of k-means; memory
-O(C² + restarts·C·K).
+Cost: O(C³) for the eigenvectors of C channels and O(C·K²) per iteration of k-means; memory O(C² + C·K).
 
 Source: Xu et al., *Don't Forget Too Much*, 2024 (xu2024feature), the setting without annotation; von Luxburg, *A
 Tutorial on Spectral Clustering*, Statistics and Computing 2007 (normalised Laplacian and eigengap).
@@ -10,13 +9,10 @@ Tutorial on Spectral Clustering*, Statistics and Computing 2007 (normalised Lapl
 from __future__ import annotations
 
 import torch
+from sklearn.cluster import KMeans
 from torch import Tensor
-from torch.nn import functional as F
 
 from mulib.errors import InputError
-
-RESTARTS = 10  # as scikit-learn's
-ITERATIONS = 300
 
 
 def laplacian(similarity: Tensor) -> Tensor:
@@ -49,7 +45,7 @@ def spectral_groups(similarity: Tensor, k: int | None = None, seed: int = 0) -> 
     Args:
         similarity: (C, C), symmetric and ≥ 0, as of `channel_similarity`.
         k: how many groups, 1 … C; by default what `eigengap` gives.
-        seed: of the k-means restarts; draws are made on the CPU, so that devices agree.
+        seed: of the ten starts of k-means, which runs on the CPU, so that devices agree.
 
     Returns:
         groups (C,) int64, numbered by first appearance, and the eigenvalues of L (C,), float64, ascending.
@@ -68,36 +64,9 @@ def spectral_groups(similarity: Tensor, k: int | None = None, seed: int = 0) -> 
     k = (eigengap(values) if channels > 2 else 1) if k is None else k
     degree = similarity.double().sum(1) - similarity.diagonal().double()
     scale = degree.clamp_min(torch.finfo(values.dtype).tiny).rsqrt()
-    return _by_appearance(kmeans(vectors[:, :k] * scale[:, None], k, seed)), values
-
-
-def kmeans(points: Tensor, k: int, seed: int = 0) -> Tensor:
-    """Lloyd's algorithm from `RESTARTS` k-means++ starts at once; the groups of the best: (C, D) → (C,) int64."""
-    points = (points - points.mean(0)) / points.std(correction=0).clamp_min(torch.finfo(points.dtype).tiny)
-    centres, labels = _plus_plus(points, k, seed), None
-    for _ in range(ITERATIONS):
-        distance = torch.cdist(points.expand(len(centres), -1, -1), centres).square()
-        nearest, new = distance.min(2)
-        if labels is not None and torch.equal(new, labels):
-            break
-        labels = new
-        members = F.one_hot(labels, k).to(points.dtype)  # (restarts, C, K)
-        size = members.sum(1)[:, :, None]
-        centres = torch.where(size > 0, members.mT @ points / size.clamp_min(1), centres)
-    return labels[nearest.sum(1).argmin()]
-
-
-def _plus_plus(points: Tensor, k: int, seed: int) -> Tensor:
-    """Starts (restarts, K, D): each further centre is a point drawn by its squared distance to the nearest so far."""
-    draws = torch.rand(k, RESTARTS, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(points)
-    chosen = points[(draws[0] * len(points)).long()][:, None]
-    nearest = torch.full((RESTARTS, len(points)), torch.inf, dtype=points.dtype, device=points.device)
-    for draw in draws[1:]:
-        nearest = torch.minimum(nearest, (points - chosen[:, -1:]).square().sum(2))
-        mass = nearest.cumsum(1)
-        index = torch.searchsorted(mass, draw[:, None] * mass[:, -1:], right=True).clamp_max(len(points) - 1)
-        chosen = torch.cat([chosen, points[index]], 1)
-    return chosen
+    points = (vectors[:, :k] * scale[:, None]).cpu().numpy()
+    found = KMeans(k, n_init=10, tol=0.0, random_state=seed).fit_predict(points)
+    return _by_appearance(torch.from_numpy(found).long().to(values.device)), values
 
 
 def _by_appearance(labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mulib.errors import InputError
+from mulib.models.modes import evaluating
 
 # Channel i of the output comes from channel i of the input, and of no other.
 _SAME_CHANNEL = (
@@ -58,15 +59,12 @@ class Wiring:
     """
 
     def __init__(self, model: nn.Module):
-        modes = [(module, module.training) for module in model.modules()]
         try:
-            self.traced = fx.symbolic_trace(model.eval())  # as it is evaluated: without dropout
+            with evaluating(model):  # without dropout
+                self.traced = fx.symbolic_trace(model)
         except Exception as error:  # tracing runs the model's own code, which may fail in any way
             why = f"torch.fx cannot trace this {type(model).__name__} ({error})"
             raise InputError(f"{why}: expected a forward without branches on values; take another model.") from error
-        finally:
-            for module, training in modes:
-                module.training = training
         self._modules = dict(self.traced.named_modules())
         nodes = [node for node in self.traced.graph.nodes if isinstance(self._module(node), nn.Conv2d)]
         self.nodes: dict[str, fx.Node] = {node.target: node for node in nodes}

@@ -10,20 +10,17 @@ import difflib
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import yaml
-from filelock import FileLock
 
 from mulib.errors import InputError
-from mulib.files import LIBRARY, replace
+from mulib.files import LIBRARY, absolute, locked, replace, sweep
 
 TIERS = ("smoke", "quick", "paper")
-_PART = re.compile(r"\.(\d+)\.part(\.\w+)?$")  # the end of mulib.press.record.part_name
 
 
 def find_root(start="."):
@@ -124,25 +121,13 @@ def staged(root, name):
     return Path(root) / "_executed" / "notebooks" / f"{name}.ipynb"
 
 
-def sweep(folder):
-    """Delete what killed runs left in `folder`; what a living process is writing stays."""
-    for path in Path(folder).rglob(".*"):
-        match = _PART.search(path.name)
-        if match and not _alive(int(match[1])):
-            path.unlink(missing_ok=True)
-
-
 def run_one(job, workers=1, force=False, retries=0):
     """Execute one job in a process of its own, one of `workers` that share the machine, again when it fails.
 
     Returns {"seconds", "kib"}, {"skipped": True} when a record already holds the run, or {"error", "details"}. Whoever
     else executes the same job on this folder, on whatever machine, is waited for: nothing is run twice.
     """
-    lock = (
-        Path(job.root) / "_executed" / "locks" / (Path(job.output).relative_to(job.root).as_posix().replace("/", "."))
-    )
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with locked(Path(job.output)):
         if not force and job.done():
             return {"skipped": True}
         for _ in range(retries + 1):
@@ -175,6 +160,7 @@ def _environment(workers):
     path = [str(LIBRARY.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
+        **absolute(),
         "PYTHONPATH": os.pathsep.join(path),
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers)),
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve whatever else runs on the machine
@@ -200,13 +186,3 @@ def _find(every, name):
     near = fits or difflib.get_close_matches(stem, every, n=3, cutoff=0.3) or list(every)
     problem = "fits several notebooks" if fits else "is not a notebook"
     raise InputError(f"{name!r} {problem}; did you mean {' or '.join(near)}?")
-
-
-def _alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

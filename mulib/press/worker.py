@@ -24,7 +24,7 @@ from papermill.exceptions import PapermillExecutionError, strip_color
 from traitlets import default
 
 from mulib.errors import InputError
-from mulib.files import part_name
+from mulib.files import replace
 from mulib.press import faults
 from mulib.press.record import Record, fingerprint, provenance
 from mulib.press.tidy import tidy
@@ -120,12 +120,8 @@ def execute(job):
 
 def commit(output, content, record):
     """Put an executed notebook (bytes) and its record in place; the record comes last and is the commit mark."""
-    output = Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = part_name(output)
-    part.write_bytes(content)
-    os.replace(part, output)
-    record.write(output.with_suffix(".json"))
+    replace(output, content)
+    record.write(Path(output).with_suffix(".json"))
 
 
 def digest(content):

@@ -2,7 +2,8 @@
 
 # The order of import is the order of registration, and so of every table: the papers'.
 # isort: off
-from mulib.unlearn.registry import Method, get, method, methods
+from mulib.unlearn.recipes import FORGET_WITH_PRECISION, MUFAC
+from mulib.unlearn.registry import Method, get, method, methods, title
 from mulib.unlearn.training import finetune, retrain
 from mulib.unlearn.poisoning import hybrid, poison, poison_full, poisoned
 from mulib.unlearn.pruning import pruning_complex, pruning_last, reset_most_similar, selective_pruning
@@ -19,6 +20,8 @@ from mulib.unlearn.filters import blank, blank_filter
 # isort: on
 
 __all__ = [
+    "FORGET_WITH_PRECISION",
+    "MUFAC",
     "Method",
     "Removal",
     "activation_reset",
@@ -48,6 +51,7 @@ __all__ = [
     "retrain",
     "scrub",
     "selective_pruning",
+    "title",
     "unsir",
     "validation_score",
 ]

@@ -13,26 +13,22 @@ from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.kernels.reset import mostly_higher
 from mulib.models.hooks import watched
-from mulib.predict import Precision, predict
+from mulib.predict import predict
+from mulib.recipe import Precision, Recipe
 from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights
+from mulib.unlearn.recipes import FORGET_WITH_PRECISION
 from mulib.unlearn.registry import method
 
 
-@method("activation_reset", paper="krahenmann2023forget", family="activation")
+@method("activation_reset", title="activation reset", paper="krahenmann2023forget", family="activation")
 def activation_reset(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION,
     *,
     share: float = 0.8,
     divisor: Literal["sample", "retain set"] = "sample",
     reset_last: bool = True,
-    epochs: int = 5,
-    lr: float = 1e-3,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -50,16 +46,15 @@ def activation_reset(
     "conv" in their name (the 1×1 shortcuts; here all take part), finetunes unshuffled and without augmentation, and
     ends in a name that it never imports.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
     unlearned = copy.deepcopy(model)
-    options = {"batch_size": batch_size, "precision": precision}
+    options = {"batch_size": recipe.batch_size, "precision": recipe.precision}
     kernels = active_kernels(unlearned, request, share=share, divisor=divisor, seed=seed, **options)
     masks = {name: chosen.view(-1, 1, 1, 1) for name, chosen in kernels.items()}
     if reset_last:
         name = last_weight(unlearned)
         masks[name] = torch.ones_like(unlearned.get_parameter(name), dtype=torch.bool)
     reset_weights(unlearned, masks, seed)
-    return phases.train(unlearned, request.retain, epochs=epochs, lr=lr, seed=seed)
+    return Phases(on_step, progress).train(unlearned, request.retain, recipe, seed=seed)
 
 
 def active_kernels(

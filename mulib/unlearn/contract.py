@@ -14,7 +14,7 @@ from mulib.errors import InputError
 from mulib.models import resnet18
 from mulib.unlearn.registry import Method
 
-SHORT = {"epochs": 1, "lr": 0.05, "batch_size": 8, "overfit_epochs": 1}  # where a method has these options
+SHORT = {"epochs": 1, "lr": 0.05, "batch_size": 8}  # in each recipe of a method
 COMMON = {"seed", "on_step", "progress"}
 
 
@@ -57,9 +57,8 @@ def network() -> nn.Module:
 
 
 def run(method: Method, model: nn.Module, request: Request, **options) -> nn.Module:
-    """Run a method with few epochs, where it has such options, and without a progress bar."""
-    known = inspect.signature(method.run).parameters
-    short = {name: value for name, value in SHORT.items() if name in known}
+    """Run a method with few epochs in each of its trainings, and without a progress bar."""
+    short = {name: recipe.but(**SHORT) for name, recipe in method.recipes.items()}
     return method.run(model, request, **short | {"progress": False} | options)
 
 
@@ -74,10 +73,11 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 def _signature(method: Method) -> str | None:
-    first, *options = inspect.signature(method.run).parameters.values()
-    if first.name != "model" or not options or options[0].name != "request":
-        return "its first arguments are not model and request"
-    if loose := [p.name for p in options[1:] if p.kind is not p.KEYWORD_ONLY or p.default is p.empty]:
+    parameters = inspect.signature(method.run).parameters
+    if [*parameters][:3] != ["model", "request", "recipe"] or "recipe" not in method.recipes:
+        return "its first arguments are not model, request and recipe, with a Recipe as the default"
+    options = [*parameters.values()][3:]
+    if loose := [p.name for p in options if p.kind is not p.KEYWORD_ONLY or p.default is p.empty]:
         return f"not keyword-only with a default: {', '.join(loose)}"
     if missing := COMMON - {p.name for p in options}:
         return f"no option {', '.join(sorted(missing))}"
@@ -117,11 +117,14 @@ def _generator(method: Method) -> str | None:
 
 
 def _restored(method: Method) -> str | None:
-    for training in (True, False):
-        model = network().train(training)
+    for mode in ("training", "evaluation"):
+        model = network().train(mode == "training")
+        model.bn1.eval()  # frozen batch norm, in a model that trains
+        model.layer4.train()
+        modes = [module.training for module in model.modules()]
         for net in (model, run(method, model, noise())):
-            if any(module.training is not training for module in net.modules()):
-                return f"a model that came in {'training' if training else 'evaluation'} mode left it"
+            if [module.training for module in net.modules()] != modes:
+                return f"a model that came in {mode} mode left it, or a module of it did"
             if any(module._forward_hooks or module._backward_hooks for module in net.modules()):
                 return "a hook was left behind"
             if not all(parameter.requires_grad for parameter in net.parameters()):
@@ -134,10 +137,9 @@ def _steps(method: Method) -> str | None:
     run(method, network(), noise(), on_step=lambda step, loss: seen.append(step))
     if not seen or seen != list(range(1, len(seen) + 1)):
         return f"on_step was called with {seen[:5]}, expected 1, 2, 3 …"
-    if "batch_size" not in inspect.signature(method.run).parameters:
-        return None
     seen.clear()
-    run(method, network(), noise(), batch_size=4, on_step=lambda step, loss: seen.append(step) or step == 2)
+    recipe = method.recipes["recipe"].but(**SHORT | {"batch_size": 4})
+    run(method, network(), noise(), recipe=recipe, on_step=lambda step, loss: seen.append(step) or step == 2)
     return None if seen == [1, 2] else f"it went on after on_step answered True at step 2: {seen[:5]}"
 
 
@@ -152,7 +154,7 @@ def _attributes(method: Method) -> str | None:
 
 
 PROMISES: dict[str, Callable[[Method], str | None]] = {
-    "model and request come first, options are keyword-only, unknown ones are errors": _signature,
+    "model, request and recipe come first, options are keyword-only, unknown ones are errors": _signature,
     "the model is left as it was, and an unlearned copy returned": _untouched,
     "the seed decides": _seeded,
     "torch's global generator is left alone": _generator,

@@ -13,26 +13,22 @@ from torch.nn import functional as F
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.models import reinitialise
-from mulib.predict import Precision
+from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs
 from mulib.unlearn.phases import Phases, seed_for
+from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
 
-@method("scrub", paper="kurmanji2023", family="distillation")
+@method("scrub", title="SCRUB", paper="kurmanji2023", family="distillation")
 def scrub(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC,
     *,
     temperature: float = 4.0,
     over: Over = "retain",
-    epochs: int = 2,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -55,7 +51,6 @@ def scrub(
     (24 of 134 on MUFAC), which is ``over="forget"``; the original takes whole epochs of max steps, then of min steps.
     """
     _check(request, temperature)
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
     pairs = Pairs(request, model, over=over, seed=seed)
     teacher, turn, forget = copy.deepcopy(model).eval(), itertools.count(), []
 
@@ -68,22 +63,17 @@ def scrub(
         return loss_of(logits, y) + divergence(logits, _answers(teacher, x), y, temperature)
 
     twice = _Twice(**vars(pairs.data))
-    return phases.train(copy.deepcopy(model), twice, epochs=epochs, lr=lr, seed=seed, objective=objective)
+    return Phases(on_step, progress).train(copy.deepcopy(model), twice, recipe, seed=seed, objective=objective)
 
 
-@method("bad_teaching", paper="chundawat2023bad", family="distillation")
+@method("bad_teaching", title="bad teaching", paper="chundawat2023bad", family="distillation")
 def bad_teaching(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC,
     *,
     temperature: float = 4.0,
     over: Over = "retain",
-    epochs: int = 2,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -103,7 +93,6 @@ def bad_teaching(
     Source: Chundawat et al., *Can Bad Teaching Induce Forgetting?*, AAAI 2023; defaults from GLI's released code.
     """
     _check(request, temperature)
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
     pairs = Pairs(request, model, over=over, seed=seed)
     good, bad = copy.deepcopy(model).eval(), reinitialise(model, seed_for(seed, "bad teacher")).eval()
 
@@ -111,7 +100,7 @@ def bad_teaching(
         retain, forget = pairs(x, y)
         return _distance(student, good, *retain, temperature) + _distance(student, bad, *forget, temperature)
 
-    return phases.train(copy.deepcopy(model), pairs.data, epochs=epochs, lr=lr, seed=seed, objective=objective)
+    return Phases(on_step, progress).train(copy.deepcopy(model), pairs.data, recipe, seed=seed, objective=objective)
 
 
 def divergence(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -144,8 +133,11 @@ def _answers(teacher: nn.Module, x: Tensor) -> Tensor:
 class _Twice(ImageSet):
     """A set whose batches come twice in a row: once for the min step, once for the max step."""
 
+    def steps(self, batch_size: int) -> int:
+        return 2 * super().steps(batch_size)
+
     def batches(self, batch_size: int, generator: torch.Generator | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in super().batches(batch_size, generator):
+        for batch in ImageSet(**vars(self)).batches(batch_size, generator):
             yield batch
             yield batch
 

@@ -21,8 +21,12 @@ from mulib.errors import InputError
 from mulib.kernels.reversal import reverse_gradient
 from mulib.models import device_of
 from mulib.models import remover as new_remover
-from mulib.predict import Precision, predict
-from mulib.train import fit, loss_of
+from mulib.models.modes import evaluating
+from mulib.predict import predict
+from mulib.recipe import Recipe
+from mulib.train import loss_of, optimiser_of
+from mulib.unlearn.phases import Phases
+from mulib.unlearn.recipes import REMOVER
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,16 @@ class Removal:
     @property
     def pipeline(self) -> nn.Module:
         """f(g(x)): remover and model in one, sharing their weights."""
-        return nn.Sequential(self.remover, self.model).train(self.model.training)
+        joined = nn.Sequential(self.remover, self.model)
+        joined.training = self.model.training
+        return joined
 
 
 def remove_features(
     model: nn.Module,
     adversary: nn.Module,
     request: Request,
+    recipe: Recipe = REMOVER,
     *,
     task: str,
     features: Sequence[str],
@@ -59,11 +66,6 @@ def remove_features(
     reversal: float = 5.0,
     closeness: float = 5.0,
     remover: nn.Module | None = None,
-    epochs: int = 50,
-    lr: float = 5e-6,
-    batch_size: int = 36,
-    weight_decay: float = 1e-6,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -78,13 +80,13 @@ def remove_features(
         model: f, with one output, for `task`.
         adversary: a, trained beforehand, with one output for each of `features`.
         request: attributes as labels; its forget set is the images that have the features.
+        recipe: of each network, with a constant rate; the paper has a rate of 1e-4 for several features.
         task, features: names of attributes.
         game: "frozen" as released: a never learns, so g learns to fool that one network. "alternating" adds (c): a
             alone learns on ℓ(a(g(x)), features) over all images.
         images: what f and g learn on: the forget set as released, so that the feature is always there, or "all".
-        reversal, closeness: λ and β; for several features the paper takes 10 and 1, with `lr` 1e-4.
+        reversal, closeness: λ and β; for several features the paper takes 10 and 1.
         remover: g at the start; by default a new one of the paper's width.
-        epochs, lr, batch_size, weight_decay: of Adam, for each network; precision, seed, on_step as for `fit`.
 
     Raises:
         InputError: unknown attributes, an adversary with another number of outputs, images that g cannot halve.
@@ -96,11 +98,13 @@ def remove_features(
     >>> logits = predict(removal.model, only(task.test, "Bald"))
     """
     features = _checked(request, task, features, adversary, game, images)
-    everything = request.retain.joined(request.forget)
-    data = request.forget if images == "forget" else everything
+    if recipe.schedule != "constant":
+        raise InputError(f"the schedule is {recipe.schedule!r}: expected 'constant', for networks that learn in turns.")
+    everything = request.retain.joined(request.forget).to(device_of(model))  # once, not in every turn
+    data = request.forget.to(device_of(model)) if images == "forget" else everything
     f, a = copy.deepcopy(model), copy.deepcopy(adversary)
     g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copy.deepcopy(remover)
-    g = g.to(device_of(f)).train(f.training)
+    g = (g if g.training is f.training else g.train(f.training)).to(device_of(f))
 
     def hide(g: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         left = g(x)
@@ -115,19 +119,18 @@ def remove_features(
     turns = [(g, only(data, task, *features), hide), (f, only(data, task), learn)]
     if game == "alternating":
         turns.append((a, only(everything, *features), learn))
-    own = [torch.optim.Adam(net.parameters(), lr=lr, weight_decay=weight_decay, fused=True) for net, _, _ in turns]
-    options = {"epochs": 1, "lr": lr, "batch_size": batch_size, "precision": precision, "progress": False}
-    steps, losses = _Steps(on_step), []
+    own = [optimiser_of(net.parameters(), recipe) for net, _, _ in turns]
+    phases, losses, epochs = Phases(on_step, progress=False), [], recipe.epochs
     for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **{} if progress else {"disable": True}):
-        each = []
         for turn, (net, part, objective) in enumerate(turns):
             with _resting(*(other for other in (f, g, a) if other is not net)):
-                options["seed"] = (seed * epochs + epoch) * len(turns) + turn
-                done = fit(net, part, objective=objective, optimiser=own[turn], on_step=steps.call, **options)
-            each.append(done.losses[0])
-            if steps.stopped:
+                turn_seed = (seed * epochs + epoch) * len(turns) + turn
+                options = {"objective": objective, "optimiser": own[turn]}
+                phases.train(net, part, recipe.but(epochs=1), seed=turn_seed, **options)
+            if phases.stopped:
                 return Removal(f, g, a, tuple(losses))
-        losses.append((each[0], each[1]))
+        of_g, of_f = (done.losses[0] for done in phases.fits[-len(turns) :][:2])
+        losses.append((of_g, of_f))
     return Removal(f, g, a, tuple(losses))
 
 
@@ -147,28 +150,13 @@ def _checked(request: Request, task: str, features, adversary: nn.Module, game: 
 
 @contextmanager
 def _resting(*networks: nn.Module) -> Iterator[None]:
-    """In evaluation mode and without gradients of their own; afterwards as before."""
-    modes = [(network, network.training) for network in networks]
+    """In evaluation mode and without gradients of their own; afterwards, each module as before."""
     learning = [p for network in networks for p in network.parameters() if p.requires_grad]
     try:
-        for network in networks:
-            network.eval().requires_grad_(False)
-        yield
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with evaluating(*networks):
+            yield
     finally:
-        for network, mode in modes:
-            network.train(mode)
         for parameter in learning:
             parameter.requires_grad_(True)
-
-
-class _Steps:
-    """Passes steps on, counted through, and remembers whether to stop."""
-
-    def __init__(self, on_step):
-        self.on_step, self.count, self.stopped = on_step, 0, False
-        self.call = None if on_step is None else self._call
-
-    def _call(self, step: int, loss: float) -> bool:
-        self.count += 1
-        self.stopped = bool(self.on_step(self.count, loss))
-        return self.stopped

@@ -15,8 +15,10 @@ from mulib.data.sets import ImageSet, Request
 from mulib.data.targets import only
 from mulib.errors import InputError
 from mulib.kernels.masking import mask_where_active
-from mulib.predict import Precision, feature_maps
+from mulib.predict import feature_maps
+from mulib.recipe import Recipe
 from mulib.train import fit
+from mulib.unlearn.recipes import BLANKED
 
 
 def blank(
@@ -51,16 +53,12 @@ def blank_filter(
     model: nn.Module,
     identifier: nn.Module,
     request: Request,
+    recipe: Recipe = BLANKED,
     *,
     filter: int,
     task: str | None = None,
     layer: str = "layer3",
     threshold: float = 0.2,
-    epochs: int = 2,
-    lr: float = 1e-3,
-    batch_size: int = 128,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -73,7 +71,7 @@ def blank_filter(
     Args:
         model: f; with one output for `task`, or for all labels where `task` is None.
         identifier, filter, layer, threshold: as for `blank`.
-        epochs, lr, batch_size, weight_decay: of Adam; precision, seed, on_step as for `fit`.
+        seed, on_step: as for `fit`.
 
     Raises:
         InputError: as `blank` and `fit`.
@@ -86,6 +84,5 @@ def blank_filter(
     data = data if task is None else only(data, task)
     blanked = blank(data, identifier, filter=filter, layer=layer, threshold=threshold)
     unlearned = copy.deepcopy(model)
-    options = {"optimiser": "adam", "batch_size": batch_size, "weight_decay": weight_decay, "precision": precision}
-    fit(unlearned, blanked, epochs=epochs, lr=lr, seed=seed, on_step=on_step, progress=progress, **options)
+    fit(unlearned, blanked, recipe, seed=seed, on_step=on_step, progress=progress)
     return unlearned

@@ -7,24 +7,20 @@ import copy
 from torch import nn
 
 from mulib.data.sets import Request
-from mulib.predict import Precision
+from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs
 from mulib.unlearn.phases import Phases
+from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
 
-@method("negative_gradient", paper="golatkar2020eternal", family="gradient")
+@method("negative_gradient", title="NegGrad", paper="golatkar2020eternal", family="gradient")
 def negative_gradient(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC.but(epochs=11),
     *,
-    epochs: int = 11,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -39,26 +35,20 @@ def negative_gradient(
     Source: Golatkar et al., *Eternal Sunshine of the Spotless Net*, CVPR 2020, as a baseline. Defaults: the released
     benchmark on MUFAC, two times 134 batches of 64, which are eleven passes over its forget set.
     """
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
 
     def objective(net, x, y):
         return -loss_of(net(x), y)
 
-    return phases.train(copy.deepcopy(model), request.forget, epochs=epochs, lr=lr, seed=seed, objective=objective)
+    return Phases(on_step, progress).train(copy.deepcopy(model), request.forget, recipe, seed=seed, objective=objective)
 
 
-@method("advanced_negative_gradient", paper="choi2023benchmarks", family="gradient")
+@method("advanced_negative_gradient", title="advanced NegGrad", paper="choi2023benchmarks", family="gradient")
 def advanced_negative_gradient(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC,
     *,
     over: Over = "retain",
-    epochs: int = 2,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -75,11 +65,10 @@ def advanced_negative_gradient(
     Source: Choi and Na, *Towards Machine Unlearning Benchmarks*, 2023, Advanced NegGrad; defaults from its released
     notebook. Fidelity: that one skips pairs of unequal size, here every retain batch has a forget batch of its size.
     """
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
     pairs = Pairs(request, model, over=over, seed=seed)
 
     def objective(net, x, y):
         (x, y), (x_forget, y_forget) = pairs(x, y)
         return loss_of(net(x), y) - loss_of(net(x_forget), y_forget)
 
-    return phases.train(copy.deepcopy(model), pairs.data, epochs=epochs, lr=lr, seed=seed, objective=objective)
+    return Phases(on_step, progress).train(copy.deepcopy(model), pairs.data, recipe, seed=seed, objective=objective)

@@ -16,32 +16,29 @@ from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.perturb import ascend
 from mulib.models import device_of
-from mulib.predict import Precision
-from mulib.train import loss_of
+from mulib.models.modes import evaluating
+from mulib.recipe import Recipe
+from mulib.train import fit, loss_of
 from mulib.unlearn.pairs import Pairs, black_and_white
-from mulib.unlearn.phases import Phases
+from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
 Select = Callable[[nn.Module, Request], float]
 
 
-@method("gli", paper="choi2024towards", family="guided")
+@method("gli", title="GLI", paper="choi2024towards", family="guided")
 def gli(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC.but(epochs=1),
     *,
     steps: int = 2,
     size: float = 0.01,
     weight: tuple[float, float] = (200.0, 1000.0),
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
     frozen_after: int | None = None,
     select: Select | None = None,
     every: int = 1,
     patience: int = 3,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -58,13 +55,13 @@ def gli(
     Args:
         steps: k, of the perturbation: 2 on MUFAC, 5 on MUCAC.
         size: of one step, in pixels.
-        weight: w at the first batch, and what it would be one batch after the last: 200 to 1,000; on MUCAC with one
-            attribute 800 to 12,000.
+        weight: w at the first batch, and what it would be one batch after the last, of all epochs: 200 to 1,000; on
+            MUCAC with one attribute 800 to 12,000.
         frozen_after: after so many batches the model is put into evaluation mode, and batch norm keeps its statistics;
             None never does. The released code is in evaluation mode from its second batch on, for a loop that
             evaluates and never goes back: ``frozen_after=1``.
         select: (model, request) → score, high is good, asked every `every` batches and after the last. The best
-            model is returned, and the epoch ends after `patience` scores without a better one. None, the default,
+            model is returned, and training ends after `patience` scores without a better one. None, the default,
             takes the last batch. `validation_score` is one; whoever wants the released selection on test data has to
             pass a function that holds the test data.
 
@@ -80,15 +77,15 @@ def gli(
     >>> unlearned = gli(model, task.request, select=validation_score)
     """
     _check(steps, size, every, patience, frozen_after)
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, progress=progress)
     pairs = Pairs(request, model, over="retain", seed=seed)
-    batches, counter = request.retain.steps(batch_size), itertools.count()
+    batches, counter = recipe.epochs * request.retain.steps(recipe.batch_size), itertools.count()
     black, white = black_and_white(request.retain, device_of(model))
     unlearned = copy.deepcopy(model)
 
     def objective(net, x, y):
         batch, (_, (x_forget, _)) = next(counter), pairs(x, y)
-        net.train(frozen_after is None or batch < frozen_after)
+        if frozen_after is not None and batch >= frozen_after:
+            net.eval()
         w = weight[0] + (weight[1] - weight[0]) * batch / batches
         target, pass_again = _reference(net, x_forget)
 
@@ -107,8 +104,8 @@ def gli(
         due = best is not None and (step % every == 0 or step == batches)
         return (due and best.ask()) or stop
 
-    phases.on_step = None if on_step is None and best is None else watch
-    phases.train(unlearned, pairs.data, epochs=1, lr=lr, seed=seed, objective=objective)
+    report = None if on_step is None and best is None else watch
+    fit(unlearned, pairs.data, recipe, seed=seed, objective=objective, on_step=report, progress=progress)
     if best is not None and best.state is not None:
         unlearned.load_state_dict(best.state)
     return unlearned
@@ -123,7 +120,8 @@ class _Best:
 
     def ask(self) -> bool:
         """Score the model as it is; True when it is time to stop."""
-        score = float(self._select(self._model, self._request))
+        with evaluating(self._model):  # whatever the score does to it
+            score = float(self._select(self._model, self._request))
         if not math.isfinite(score):
             raise InputError(f"the score of `select` is {score}: expected a finite number, high is good.")
         if score > self._score:

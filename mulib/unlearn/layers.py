@@ -7,28 +7,24 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mulib.data.sets import Request
+from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.models import reinitialise
-from mulib.predict import Precision
-from mulib.unlearn.phases import Phases
+from mulib.recipe import Recipe
+from mulib.train import fit
+from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
 Blocks = int | Sequence[str]
 
 
-@method("cf_k", paper="goel2022towards", family="layers")
+@method("cf_k", title="CF-k", paper="goel2022towards", family="layers")
 def cf_k(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC,
     *,
     k: Blocks = 3,
-    epochs: int = 2,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -45,23 +41,18 @@ def cf_k(
     Source: Goel et al., *Towards Adversarial Evaluations for Inexact Machine Unlearning*, 2022, CF-k; epochs, rate and
     k are GLI's. Fidelity: as in GLI's code the running statistics of frozen batch norms still follow the retain set.
     """
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
-    return _train_blocks(model, copy.deepcopy(model), request, block_names(model, k), phases, epochs, lr, seed)
+    names, options = block_names(model, k), {"seed": seed, "on_step": on_step, "progress": progress}
+    return _train_blocks(model, copy.deepcopy(model), request.retain, names, recipe, **options)
 
 
-@method("eu_k", paper="goel2022towards", family="layers")
+@method("eu_k", title="EU-k", paper="goel2022towards", family="layers")
 def eu_k(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC.but(lr=0.01),
     *,
     k: Blocks = 3,
     reset: bool = True,
-    epochs: int = 2,
-    lr: float = 0.01,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -85,8 +76,8 @@ def eu_k(
         fresh = reinitialise(model, seed)
         for name in names:
             unlearned.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
-    return _train_blocks(model, unlearned, request, names, phases, epochs, lr, seed)
+    options = {"seed": seed, "on_step": on_step, "progress": progress}
+    return _train_blocks(model, unlearned, request.retain, names, recipe, **options)
 
 
 def block_names(model: nn.Module, k: Blocks) -> tuple[str, ...]:
@@ -108,20 +99,13 @@ def block_names(model: nn.Module, k: Blocks) -> tuple[str, ...]:
 
 
 def _train_blocks(
-    model: nn.Module,
-    unlearned: nn.Module,
-    request: Request,
-    names: tuple[str, ...],
-    phases: Phases,
-    epochs: int,
-    lr: float,
-    seed: int,
+    model: nn.Module, unlearned: nn.Module, data: ImageSet, names: tuple[str, ...], recipe: Recipe, **options
 ) -> nn.Module:
     """Train the named blocks of `unlearned` in place; what requires a gradient is then as in `model` again."""
     unlearned.requires_grad_(False)
     for name in names:
         unlearned.get_submodule(name).requires_grad_(True)
-    phases.train(unlearned, request.retain, epochs=epochs, lr=lr, seed=seed)
+    fit(unlearned, data, recipe, **options)
     for parameter, original in zip(unlearned.parameters(), model.parameters(), strict=True):
         parameter.requires_grad_(original.requires_grad)
     return unlearned

@@ -1,4 +1,4 @@
-"""What methods of several phases share: training with one set of options, seeds of their own, and resetting weights."""
+"""What methods share: several trainings that count as one, seeds of their own, and resetting weights."""
 
 from __future__ import annotations
 
@@ -12,55 +12,38 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.reset import redraw
-from mulib.predict import Precision
-from mulib.train import Objective, Schedule, fit
+from mulib.recipe import Recipe
+from mulib.train import Fit, fit
 
 
 @dataclass
 class Phases:
-    """Trainings that count as one: the same options for all, and steps that are numbered through.
+    """Trainings that count as one: their steps are numbered through.
 
     `on_step` is called as by `mulib.train.fit`; once it has returned True, no later phase trains either.
 
-    >>> phases = Phases(batch_size=64, on_step=None)
-    >>> phases.train(model, request.forget, epochs=1, lr=1e-2, seed=1)
-    >>> phases.train(model, request.retain, epochs=5, lr=1e-3, seed=0)
+    >>> phases = Phases(on_step, progress)
+    >>> phases.train(model, request.forget, recipe.but(epochs=1), seed=1)
+    >>> phases.train(model, request.retain, recipe, seed=0)
     """
 
-    batch_size: int = 128
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    nesterov: bool = False
-    precision: Precision = "float32"
     on_step: Callable[[int, float], object] | None = None
     progress: bool = True
-    steps: int = field(default=0, init=False)
+    fits: list[Fit] = field(default_factory=list, init=False)
     stopped: bool = field(default=False, init=False)
 
-    def train(
-        self,
-        model: nn.Module,
-        data: ImageSet,
-        *,
-        epochs: int,
-        lr: float,
-        seed: int,
-        schedule: Schedule = "constant",
-        objective: Objective | None = None,
-    ) -> nn.Module:
-        """Train `model` in place, and return it."""
-        if self.stopped:
-            return model
-        options = {name: getattr(self, name) for name in ("batch_size", "momentum", "weight_decay", "nesterov")}
-        options |= {"precision": self.precision, "progress": self.progress, "schedule": schedule}
-        report = None if self.on_step is None else self._report
-        done = fit(model, data, epochs=epochs, lr=lr, seed=seed, objective=objective, on_step=report, **options)
-        self.steps += done.steps
-        return model
+    def train(self, model: nn.Module, data: ImageSet, recipe: Recipe, *, seed: int, **options) -> nn.Module:
+        """Train `model` in place, and return it; the options are `objective` and `optimiser`, as for `fit`."""
+        if not self.stopped:
+            before = sum(done.steps for done in self.fits)
 
-    def _report(self, step: int, loss: float) -> bool:
-        self.stopped = bool(self.on_step(self.steps + step, loss))
-        return self.stopped
+            def report(step: int, loss: float) -> bool:
+                self.stopped = bool(self.on_step(before + step, loss))
+                return self.stopped
+
+            options |= {"on_step": None if self.on_step is None else report, "progress": self.progress}
+            self.fits.append(fit(model, data, recipe, seed=seed, **options))
+        return model
 
 
 def seed_for(seed: int, purpose: str) -> int:

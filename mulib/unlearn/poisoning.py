@@ -11,9 +11,9 @@ from torch import nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.predict import Precision
-from mulib.train import Schedule
+from mulib.recipe import Recipe
 from mulib.unlearn.phases import Phases, generator_for, seed_for
+from mulib.unlearn.recipes import FORGET_WITH_PRECISION
 from mulib.unlearn.registry import method
 
 Draw = Literal["uniform", "wrong"]
@@ -21,20 +21,14 @@ Draw = Literal["uniform", "wrong"]
 NOISE = 10.0
 
 
-@method("poison", paper="krahenmann2023forget", family="poisoning")
+@method("poison", title="poison", paper="krahenmann2023forget", family="poisoning")
 def poison(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION.but(epochs=1, lr=7e-4),
     *,
     labels: Draw = "uniform",
     noise: float = NOISE,
-    epochs: int = 1,
-    lr: float = 7e-4,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -44,26 +38,18 @@ def poison(
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 2 (on ages: two epochs). Fidelity: the released
     code draws among all classes, the true one included (``labels="uniform"``), and augments nothing.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
     wrong = poisoned(request, labels=labels, noise=noise, seed=seed)
-    return phases.train(copy.deepcopy(model), wrong, epochs=epochs, lr=lr, seed=seed)
+    return Phases(on_step, progress).train(copy.deepcopy(model), wrong, recipe, seed=seed)
 
 
-@method("poison_full", paper="krahenmann2023forget", family="poisoning")
+@method("poison_full", title="poison full", paper="krahenmann2023forget", family="poisoning")
 def poison_full(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION.but(lr=2e-3, schedule="cosine"),
     *,
     labels: Draw = "uniform",
     noise: float = NOISE,
-    epochs: int = 5,
-    lr: float = 2e-3,
-    schedule: Schedule = "cosine",
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -73,27 +59,19 @@ def poison_full(
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 3. Fidelity: the cosine schedule is the released
     code's; it does not shuffle (the retain set comes first, then the forget set) and augments nothing, and this does.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
     everything = request.retain.joined(poisoned(request, labels=labels, noise=noise, seed=seed))
-    return phases.train(copy.deepcopy(model), everything, epochs=epochs, lr=lr, seed=seed, schedule=schedule)
+    return Phases(on_step, progress).train(copy.deepcopy(model), everything, recipe, seed=seed)
 
 
-@method("hybrid", paper="krahenmann2023forget", family="poisoning")
+@method("hybrid", title="hybrid", paper="krahenmann2023forget", family="poisoning")
 def hybrid(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION,
     *,
     labels: Draw = "uniform",
     noise: float = NOISE,
-    poison_epochs: int = 1,
-    poison_lr: float = 1e-2,
-    epochs: int = 5,
-    lr: float = 1e-3,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
+    poisoning: Recipe = FORGET_WITH_PRECISION.but(epochs=1, lr=1e-2),
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -103,11 +81,11 @@ def hybrid(
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 4. Fidelity: the released code finetunes on the
     retain set in its stored order, and augments nothing; here the order is shuffled and the sets' augmentation runs.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
+    phases = Phases(on_step, progress)
     wrong = poisoned(request, labels=labels, noise=noise, seed=seed)
     unlearned = copy.deepcopy(model)
-    phases.train(unlearned, wrong, epochs=poison_epochs, lr=poison_lr, seed=seed_for(seed, "poison"))
-    return phases.train(unlearned, request.retain, epochs=epochs, lr=lr, seed=seed)
+    phases.train(unlearned, wrong, poisoning, seed=seed_for(seed, "poison"))
+    return phases.train(unlearned, request.retain, recipe, seed=seed)
 
 
 def poisoned(request: Request, *, labels: Draw = "uniform", noise: float = NOISE, seed: int = 0) -> ImageSet:

@@ -8,29 +8,23 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from mulib.data.sets import ImageSet, Request
+from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.reset import most_similar
-from mulib.predict import Precision
+from mulib.recipe import Recipe
 from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights, seed_for
+from mulib.unlearn.recipes import FORGET_WITH_PRECISION, OVERFITTING
 from mulib.unlearn.registry import method
 
 
-@method("selective_pruning", paper="krahenmann2023forget", family="pruning")
+@method("selective_pruning", title="selective pruning", paper="krahenmann2023forget", family="pruning")
 def selective_pruning(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION,
     *,
     quantile: float = 0.3,
-    overfit_epochs: int = 20,
-    overfit_lr: float = 1e-2,
-    epochs: int = 5,
-    lr: float = 1e-3,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
+    overfitting: Recipe = OVERFITTING,
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -43,28 +37,21 @@ def selective_pruning(
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 5. Fidelity: the released code has a script for
     the reset alone, with a quantile of 0.2; its other pruning methods finetune without shuffling and augment nothing.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
+    phases = Phases(on_step, progress)
     unlearned = copy.deepcopy(model)
-    fitted = _overfitted(phases, model, request.forget, overfit_epochs, overfit_lr, seed_for(seed, "overfit"))
+    fitted = phases.train(copy.deepcopy(model), request.forget, overfitting, seed=seed_for(seed, "overfit"))
     reset_most_similar(unlearned, [fitted], quantile=quantile, seed=seed)
-    return phases.train(unlearned, request.retain, epochs=epochs, lr=lr, seed=seed)
+    return phases.train(unlearned, request.retain, recipe, seed=seed)
 
 
-@method("pruning_last", paper="krahenmann2023forget", family="pruning")
+@method("pruning_last", title="pruning last", paper="krahenmann2023forget", family="pruning")
 def pruning_last(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION,
     *,
     quantile: float = 0.3,
-    overfit_epochs: int = 20,
-    overfit_lr: float = 1e-2,
-    epochs: int = 5,
-    lr: float = 1e-3,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
+    overfitting: Recipe = OVERFITTING,
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -74,30 +61,23 @@ def pruning_last(
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 6. Fidelity: the released code finetunes on the
     retain set in its stored order, and augments nothing; here the order is shuffled and the sets' augmentation runs.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
+    phases = Phases(on_step, progress)
     unlearned = copy.deepcopy(model)
-    fitted = _overfitted(phases, model, request.forget, overfit_epochs, overfit_lr, seed_for(seed, "overfit"))
+    fitted = phases.train(copy.deepcopy(model), request.forget, overfitting, seed=seed_for(seed, "overfit"))
     reset_most_similar(unlearned, [fitted], quantile=quantile, seed=seed, layers=[last_weight(model)])
-    return phases.train(unlearned, request.retain, epochs=epochs, lr=lr, seed=seed)
+    return phases.train(unlearned, request.retain, recipe, seed=seed)
 
 
-@method("pruning_complex", paper="krahenmann2023forget", family="pruning")
+@method("pruning_complex", title="pruning complex", paper="krahenmann2023forget", family="pruning")
 def pruning_complex(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION,
     *,
     quantile: float = 0.3,
-    overfit_epochs: int = 20,
-    overfit_lr: float = 1e-2,
     retain_share: float = 0.02,
-    retain_overfit_lr: float = 1e-2 / 3,
-    epochs: int = 5,
-    lr: float = 1e-3,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
+    overfitting: Recipe = OVERFITTING,
+    retain_overfitting: Recipe = OVERFITTING.but(lr=1e-2 / 3),
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -109,26 +89,18 @@ def pruning_complex(
 
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 7. Fidelity: the released code gives the second
     copy the rate ``0.01 // 3``, which is 0.0, so that no weight resets and `finetune` remains (without shuffling and
-    augmentation): that is ``retain_overfit_lr=0``. The default is the third of `overfit_lr` that it seems to mean.
+    augmentation): that is a `retain_overfitting` of 0 epochs. The default has the third that it seems to mean.
     """
     if not 0 < retain_share <= 1:
         raise InputError(f"retain_share is {retain_share}: expected above 0 and at most 1; the paper has 0.02.")
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
+    phases = Phases(on_step, progress)
     unlearned = copy.deepcopy(model)
     order = torch.randperm(len(request.retain), generator=generator_for(seed, "retain sample"))
     sample = request.retain.subset(order[: max(2, int(retain_share * len(order)))])
-    fitted = [
-        _overfitted(phases, model, request.forget, overfit_epochs, overfit_lr, seed_for(seed, "overfit")),
-        _overfitted(phases, model, sample, overfit_epochs, retain_overfit_lr, seed_for(seed, "overfit retain")),
-    ]
+    few = (request.forget, overfitting, "overfit"), (sample, retain_overfitting, "overfit retain")
+    fitted = [phases.train(copy.deepcopy(model), data, how, seed=seed_for(seed, why)) for data, how, why in few]
     reset_most_similar(unlearned, fitted, quantile=quantile, seed=seed)
-    return phases.train(unlearned, request.retain, epochs=epochs, lr=lr, seed=seed)
-
-
-def _overfitted(phases: Phases, model: nn.Module, data: ImageSet, epochs: int, lr: float, seed: int) -> nn.Module:
-    """A copy of `model` trained on few data; at a rate of 0 it stays where it is."""
-    fitted = copy.deepcopy(model)
-    return fitted if lr == 0 else phases.train(fitted, data, epochs=epochs, lr=lr, seed=seed)
+    return phases.train(unlearned, request.retain, recipe, seed=seed)
 
 
 def reset_most_similar(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.predict import predict
+from mulib.predict import predict, right
 from mulib.train import loss_of
 
 
@@ -42,13 +42,7 @@ def validation_score(model: nn.Module, request: Request, nonmembers: ImageSet | 
     logits = predict(model, sets)
     losses = {name: loss_of(logits[name], y, "none") for name, y in labels.items()}
     gap = _largest_gap(losses["forget"], losses.get("nonmembers", losses["val"]))
-    return (_accuracy(logits["val"], labels["val"]) + 1 - gap) / 2
-
-
-def _accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share of right classes, or of right attributes."""
-    right = (logits > 0) == (labels > 0.5) if labels.is_floating_point() else logits.argmax(1) == labels
-    return float(right.double().mean())
+    return (float(right(logits["val"], labels["val"]).double().mean()) + 1 - gap) / 2
 
 
 def _largest_gap(a: Tensor, b: Tensor) -> float:

@@ -8,52 +8,37 @@ from torch import nn
 
 from mulib.data.sets import Request
 from mulib.models import reinitialise
-from mulib.predict import Precision
-from mulib.train import Schedule
+from mulib.recipe import Recipe
 from mulib.unlearn.phases import Phases
+from mulib.unlearn.recipes import FORGET_WITH_PRECISION, TRAINING
 from mulib.unlearn.registry import method
 
 
-@method("retrain", paper="krahenmann2023forget", family="retraining")
+@method("retrain", title="retraining", paper="krahenmann2023forget", family="retraining")
 def retrain(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = TRAINING,
     *,
-    epochs: int = 100,
-    lr: float = 0.1,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    schedule: Schedule = (35, 70, 90),
-    nesterov: bool = False,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
 ) -> nn.Module:
     """Exact unlearning: the same architecture, new weights from `seed`, trained on the retain set only.
 
-    The oracle that every other method is measured against. Defaults: the paper's CIFAR-10 recipe.
+    The oracle that every other method is measured against. By default with the paper's recipe for CIFAR-10.
 
     Source: Krähenmann et al., *Forget with Precision*, 2023, experimental set-up.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
-    fresh = reinitialise(model, seed)
-    return phases.train(fresh, request.retain, epochs=epochs, lr=lr, seed=seed, schedule=schedule)
+    return Phases(on_step, progress).train(reinitialise(model, seed), request.retain, recipe, seed=seed)
 
 
-@method("finetune", paper="krahenmann2023forget", family="finetuning")
+@method("finetune", title="finetuning", paper="krahenmann2023forget", family="finetuning")
 def finetune(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = FORGET_WITH_PRECISION,
     *,
-    epochs: int = 5,
-    lr: float = 1e-3,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    nesterov: bool = False,
-    precision: Precision = "float32",
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -63,5 +48,4 @@ def finetune(
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 1 (5 epochs at 1e-3). Fidelity: the
     released code trains with ``nesterov=True`` in every method, and without augmentation while it unlearns.
     """
-    phases = Phases(batch_size, momentum, weight_decay, nesterov, precision, on_step, progress)
-    return phases.train(copy.deepcopy(model), request.retain, epochs=epochs, lr=lr, seed=seed)
+    return Phases(on_step, progress).train(copy.deepcopy(model), request.retain, recipe, seed=seed)

@@ -12,28 +12,24 @@ from torch.nn import functional as F
 from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.models import device_of
-from mulib.predict import Precision
+from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs, black_and_white
 from mulib.unlearn.phases import Phases, generator_for, seed_for
+from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
 
-@method("unsir", paper="tarun2023fast", family="noise")
+@method("unsir", title="UNSIR", paper="tarun2023fast", family="noise")
 def unsir(
     model: nn.Module,
     request: Request,
+    recipe: Recipe = MUFAC,
     *,
     noise_steps: int = 5,
     noise_lr: float = 0.01,
     over: Over = "forget",
-    epochs: int = 2,
-    repair_epochs: int = 1,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    precision: Precision = "float32",
+    repair: Recipe = MUFAC.but(epochs=1),
     seed: int = 0,
     on_step=None,
     progress: bool = True,
@@ -47,7 +43,7 @@ def unsir(
     Args:
         noise_steps, noise_lr: of Adam, on the noise of each batch.
         over: the set that an epoch of impairing passes through, the other is cycled (see `Pairs`).
-        epochs, repair_epochs: of the two phases, both with `lr`.
+        recipe, repair: of the two phases.
 
     Raises:
         InputError: a bad number or an unknown `over`.
@@ -59,7 +55,7 @@ def unsir(
     """
     if noise_steps < 0 or noise_lr <= 0:
         raise InputError(f"noise_steps is {noise_steps}, noise_lr {noise_lr}: expected ≥ 0 and > 0.")
-    phases = Phases(batch_size, momentum, weight_decay, precision=precision, on_step=on_step, progress=progress)
+    phases = Phases(on_step, progress)
     pairs = Pairs(request, model, over=over, seed=seed)
     generator, (black, white) = generator_for(seed, "noise"), black_and_white(request.retain, device_of(model))
 
@@ -75,9 +71,8 @@ def unsir(
         return loss_of(net(normalised(far.clamp(0, 1))), y) + loss_of(net(x), y)
 
     unlearned = copy.deepcopy(model)
-    impair = seed_for(seed, "impair")
-    phases.train(unlearned, pairs.data, epochs=epochs, lr=lr, seed=impair, objective=objective)
-    return phases.train(unlearned, request.retain, epochs=repair_epochs, lr=lr, seed=seed)
+    phases.train(unlearned, pairs.data, recipe, seed=seed_for(seed, "impair"), objective=objective)
+    return phases.train(unlearned, request.retain, repair, seed=seed)
 
 
 def _far_from(distance: Callable[[Tensor], Tensor], noise: Tensor, steps: int, lr: float) -> Tensor:

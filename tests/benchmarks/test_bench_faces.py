@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
 from mulib.data import faces
 from mulib.models import resnet18
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 
 COUNT = 4096
@@ -77,7 +78,7 @@ def test_the_forget_set_is_memorised_and_a_retrained_model_does_not_know_it(kind
     for name, data in (("original", task.train), ("retrained", task.retain)):
         classes = len(task.train.classes)
         model = resnet18(classes, width=16, stem="face")
-        fit(model, data, epochs=EPOCHS[kind], lr=0.05, batch_size=64, schedule="onecycle")
+        fit(model, data, Recipe(epochs=EPOCHS[kind], lr=0.05, batch_size=64, schedule="onecycle"))
         logits = predict(model, {"forget": task.forget, "unseen": task.unseen})
         losses = {k: loss_of(v, getattr(task, k).labels, "none").numpy() for k, v in logits.items()}
         gap[name] = losses["unseen"].mean() - losses["forget"].mean()

@@ -24,7 +24,7 @@ from mulib.data import ImageSet, Request
 from mulib.models import resnet18
 from mulib.predict import predict
 from mulib.train import loss_of
-from mulib.unlearn import gli
+from mulib.unlearn import MUFAC, gli
 from mulib.unlearn.pairs import Companion
 
 SIZES = {"retain": 48, "forget": 375, "test": 385, "unseen": 376}
@@ -117,7 +117,13 @@ def ours(model, sets):
 
     start = time.process_time()
     request = Request(sets["retain"], sets["forget"], sets["forget"])
-    options = {"steps": STEPS, "lr": LR, "batch_size": BATCH, "weight": WEIGHTS, "frozen_after": 1, "progress": False}
+    options = {
+        "recipe": MUFAC.but(epochs=1, lr=LR, batch_size=BATCH),
+        "steps": STEPS,
+        "weight": WEIGHTS,
+        "frozen_after": 1,
+        "progress": False,
+    }
     gli(model, request, select=select, **options)
     return time.process_time() - start, found
 

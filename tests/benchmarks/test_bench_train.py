@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mulib import models, train
 from mulib.data import ImageSet
+from mulib.recipe import Recipe
 
 BATCH = 128
 CASES = {"narrow (width 8)": (8, 2048), "full (width 64)": (64, 256)}
@@ -47,7 +48,9 @@ def measure(benchmark, name, run):
 def test_fit(benchmark, case):
     name, network, data = case
     model = network()
-    measure(benchmark, name, lambda: train.fit(model, data, epochs=1, lr=0.01, batch_size=BATCH, progress=False))
+    measure(
+        benchmark, name, lambda: train.fit(model, data, Recipe(epochs=1, lr=0.01, batch_size=BATCH), progress=False)
+    )
 
 
 def test_bare_loop(benchmark, case):

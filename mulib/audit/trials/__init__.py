@@ -1,15 +1,14 @@
 """Audits that must train or prune a copy of the model to judge it: probes, relearning, channels switched off."""
 
 from mulib.audit.trials.channels import PruningCurve, Stability, pruning_curves, selection_stability
-from mulib.audit.trials.probes import Detection, detection, linear_probe, network_probe
+from mulib.audit.trials.probes import PROBE, linear_probe, network_probe
 from mulib.audit.trials.relearning import Relearning, relearn
 
 __all__ = [
-    "Detection",
+    "PROBE",
     "PruningCurve",
     "Relearning",
     "Stability",
-    "detection",
     "linear_probe",
     "network_probe",
     "pruning_curves",

@@ -14,8 +14,9 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.channels import top_channels
+from mulib.models import device_of
 from mulib.models.wiring import Wiring, switch_off
-from mulib.predict import predict
+from mulib.predict import predict, right
 
 if TYPE_CHECKING:
     from mulib.explain import EssentialGraph, Importance
@@ -94,7 +95,7 @@ def pruning_curves(
         "least": {layer: v.sort(stable=True).indices for layer, v in values.items()},
         "random": {layer: torch.randperm(len(v), generator=generator) for layer, v in values.items()},
     }
-    output = graph.outputs[graph.targets.index(target)]
+    output, data = graph.outputs[graph.targets.index(target)], data.to(device_of(model))
     return {name: _curve(model, data, wiring, order, output, shares, batch_size) for name, order in orders.items()}
 
 
@@ -111,9 +112,9 @@ def _curve(model, data: ImageSet, wiring: Wiring, order: dict[str, Tensor], outp
 def _pair(logits: Tensor, labels: Tensor, output: int) -> tuple[float, float]:
     """The accuracy of one output, and of the rest."""
     if labels.ndim == 1:
-        right, mine = logits.argmax(1) == labels, labels == output
-        return float(right[mine].float().mean()), float(right[~mine].float().mean())
-    scores = [score.balanced_accuracy for score in target_scores(logits, labels).values()]
+        told, mine = right(logits, labels), labels == output
+        return float(told[mine].float().mean()), float(told[~mine].float().mean())
+    scores = [score.balanced.point for score in target_scores(logits, labels).values()]
     rest = [score for i, score in enumerate(scores) if i != output]
     return scores[output], sum(rest) / len(rest) if rest else float("nan")
 

@@ -3,69 +3,22 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from mulib.audit.accuracy import Accuracy
-from mulib.audit.epsilon import clopper_pearson
+from mulib.audit.targets import Detection, detection
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.models import reinitialise
-from mulib.predict import Precision, predict
+from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 
-
-@dataclass(frozen=True)
-class Detection:
-    """How well a score tells who has a feature from who has not, at the threshold 0 and over all thresholds.
-
-    Attributes:
-        tpr, tnr: the share found among those that have it, and passed among those that have not, with intervals. The
-            paper's accuracy on the feature is `tpr` alone: "yes" for all images gives 1.
-        accuracy: over all.
-        balanced: (TPR + TNR)/2; 0.5 for any constant answer.
-        auc: area under the receiver operating characteristic; 0.5 knows nothing, whatever the threshold.
-    """
-
-    tpr: Accuracy
-    tnr: Accuracy
-    accuracy: Accuracy
-    balanced: float
-    auc: float
-
-
-def detection(scores: Tensor, present: Tensor, *, confidence: float = 0.95) -> Detection:
-    """True-positive rate with what it hides: scores (N,) or (N, 1), positive for "yes"; present (N,) or (N, 1), 0 or 1.
-
-    Raises:
-        InputError: shapes that do not fit, NaN, or images that all have the feature, or none.
-
-    >>> detection(torch.ones(4), torch.tensor([1, 1, 0, 0])).balanced
-    0.5
-    """
-    flat = [torch.as_tensor(x).squeeze(1) if x.ndim == 2 and x.shape[1] == 1 else x for x in (scores, present)]
-    if flat[0].ndim != 1 or flat[0].shape != flat[1].shape or bool(flat[0].isnan().any()):
-        shapes = f"scores {tuple(scores.shape)} and labels {tuple(present.shape)}"
-        raise InputError(f"{shapes} do not fit: expected (N,) each, without NaN.")
-    scores, truth = flat[0].float().cpu(), flat[1].cpu() > 0.5
-    if bool(truth.all()) or not bool(truth.any()):
-        who = "all" if len(truth) and bool(truth.all()) else "none"
-        raise InputError(f"{who} of the {len(truth)} images have the feature: a detection needs some with and without.")
-    right = (scores > 0) == truth
-    tpr, tnr, whole = (_share(part, confidence) for part in (right[truth], right[~truth], right))
-    return Detection(tpr, tnr, whole, (tpr.point + tnr.point) / 2, float(roc_auc_score(truth, scores)))
-
-
-def _share(right: Tensor, confidence: float) -> Accuracy:
-    n, correct = len(right), int(right.sum())
-    lower, upper = clopper_pearson(n, confidence)
-    return Accuracy(correct / n, float(lower[correct]), float(upper[correct]), n)
+PROBE = Recipe(epochs=10, lr=1e-3, batch_size=64, weight_decay=0.0, schedule="onecycle", optimiser="adam")  # ours
 
 
 def linear_probe(
@@ -96,12 +49,9 @@ def network_probe(
     network: nn.Module,
     train: ImageSet,
     test: ImageSet,
+    recipe: Recipe = PROBE,
     *,
     through: nn.Module | None = None,
-    epochs: int = 10,
-    lr: float = 1e-3,
-    batch_size: int = 64,
-    precision: Precision = "float32",
     seed: int = 0,
     progress: bool = True,
 ) -> Detection:
@@ -111,7 +61,6 @@ def network_probe(
         network: the architecture; its weights are drawn anew from `seed`, and it is left untouched.
         train, test: with the feature as their only attribute, as of ``only(task.train, feature)``.
         through: g, which stays as it is, in evaluation mode; by default images are seen as they are.
-        epochs, lr, batch_size: of Adam with a one-cycle rate; precision, seed as for `fit`.
 
     Raises:
         InputError: labels of another kind, or a test set where all or none have the feature.
@@ -126,16 +75,5 @@ def network_probe(
     def objective(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return loss_of(model(g(x)), y)
 
-    options = {"optimiser": "adam", "weight_decay": 0.0, "schedule": "onecycle", "precision": precision}
-    fit(
-        probe,
-        train,
-        epochs=epochs,
-        lr=lr,
-        batch_size=batch_size,
-        seed=seed,
-        objective=objective,
-        progress=progress,
-        **options,
-    )
-    return detection(predict(nn.Sequential(g, probe), test, precision=precision), test.labels)
+    fit(probe, train, recipe, seed=seed, objective=objective, progress=progress)
+    return detection(predict(nn.Sequential(g, probe), test, precision=recipe.precision), test.labels)

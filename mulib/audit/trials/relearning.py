@@ -14,7 +14,9 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.data.targets import Target, names, position, presence
 from mulib.errors import InputError
+from mulib.models import device_of
 from mulib.predict import predict
+from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 
 
@@ -74,16 +76,16 @@ def relearn(
     most = 2 * min(len(part) for part in order)
     if not images or any(n % 2 or not 0 <= n <= most for n in images):
         raise InputError(f"the numbers of images are {list(images)}: expected even ones, 0 … {most}.")
-    scores, name = [], names(test, [output])[0]
+    scores, name, test = [], names(test, [output])[0], test.to(device_of(model))
     for n in images:
         copied = copy.deepcopy(model)
         if n:
             few = train.subset(torch.cat([part[: n // 2] for part in order]).sort().values)
-            epochs = math.ceil(steps / math.ceil(n / batch_size))
-            options = {"lr": lr, "batch_size": batch_size, "objective": _objective(output), "seed": seed}
-            fit(copied, few, epochs=epochs, on_step=lambda step, loss: step >= steps, progress=False, **options)
+            epochs = math.ceil(steps / few.steps(batch_size))
+            options = {"objective": _objective(output), "seed": seed, "progress": False}
+            fit(copied, few, Recipe(epochs, lr, batch_size), on_step=lambda step, loss: step >= steps, **options)
         scores.append(target_scores(predict(copied, test), test.labels, test.classes)[name])
-    return Relearning(tuple(images), *(tuple(getattr(s, k) for s in scores) for k in ("balanced_accuracy", "auc")))
+    return Relearning(tuple(images), tuple(s.balanced.point for s in scores), tuple(s.auc for s in scores))
 
 
 def _drawn(mask: Tensor, seed: int) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import tempfile
 import warnings
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -13,12 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm import tqdm
 
 from mulib import files
-from mulib.errors import InputError
 from mulib.faces.people import Faces
 from mulib.faces.render import VERSION, check, chunks, draw, render
 
@@ -28,10 +25,8 @@ SERIAL = 1024  # so few 64×64 pictures are drawn sooner than a pool of processe
 def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor:
     """What `render` gives, (N, 3, size, size) uint8, drawn on the first call and memory-mapped on every later one.
 
-    The cache is `mulib.files.cache_folder`. An entry appears in one
-    step when it is whole; two processes that ask for the same pictures draw them once. Before an entry is used, its
-    first, middle and last picture are drawn again and compared: a damaged or foreign one is replaced. Writing to the
-    tensor changes neither the file nor what others see.
+    Before an entry of the cache is used, its first, middle and last picture are drawn again and compared: a damaged or
+    foreign one is replaced. Writing to the tensor changes neither the file nor what others see.
 
     Args:
         size: pixels, 32 … 224.
@@ -41,19 +36,8 @@ def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor
         InputError: a size out of range, no faces, or a cache folder that cannot be written.
     """
     check(faces, size)
-    folder = files.cache_folder() / "faces"
-    path = folder / f"{_key(faces, size)}.npy"
-    try:
-        if (found := _open(path, faces, size)) is not None:
-            return found
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if (found := _open(path, faces, size)) is not None:
-                return found
-            _draw_to(path, faces, size, workers)
-    except OSError as error:
-        raise InputError(f"the cache {folder} cannot be used ({error}): make room, or set MULIB_CACHE.") from error
-    return torch.from_numpy(np.load(path, mmap_mode="c"))
+    path = files.cache_folder("faces") / f"{_key(faces, size)}.npy"
+    return files.once(path, lambda part: _draw_to(part, faces, size, workers), lambda path: _open(path, faces, size))
 
 
 def _key(faces: Faces, size: int) -> str:
@@ -77,28 +61,21 @@ def _open(path: Path, faces: Faces, size: int) -> Tensor | None:
 
 
 def _draw_to(path: Path, faces: Faces, size: int, workers: int | None) -> None:
-    """Draw into a file of our own beside `path`, then put it there in one step."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    os.close(handle)
-    try:
-        np.lib.format.open_memmap(name, "w+", np.uint8, (len(faces), 3, size, size)).flush()
-        parts = chunks(len(faces), size)
-        with tqdm(total=len(faces), desc="drawing faces", unit="face", leave=False, delay=1.0) as bar:
-            for part in _drawing(name, faces, size, parts, workers):
-                bar.update(part.stop - part.start)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    """Draw into a new file."""
+    np.lib.format.open_memmap(path, "w+", np.uint8, (len(faces), 3, size, size)).flush()
+    with tqdm(total=len(faces), desc="drawing faces", unit="face", leave=False, delay=1.0) as bar:
+        for part in _drawing(path, faces, size, chunks(len(faces), size), workers):
+            bar.update(part.stop - part.start)
 
 
-def _drawing(name: str, faces: Faces, size: int, parts: list[slice], workers: int | None):
+def _drawing(path: Path, faces: Faces, size: int, parts: list[slice], workers: int | None):
     """Draw the parts, in this process or in forked ones, and yield each when it is done."""
     if workers is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         workers = cores if len(faces) * size * size >= SERIAL * 64 * 64 else 1
     if workers <= 1 or "fork" not in multiprocessing.get_all_start_methods():
         for part in parts:
-            yield _part(name, faces[part], size, part)
+            yield _part(path, faces[part], size, part)
         return
     fork = multiprocessing.get_context("fork")  # the others import all of torch first, which takes longer than to draw
     threads = cv2.getNumThreads()
@@ -107,16 +84,16 @@ def _drawing(name: str, faces: Faces, size: int, parts: list[slice], workers: in
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python's, about forking with threads: they idle
             with ProcessPoolExecutor(workers, fork) as pool:
-                jobs = [pool.submit(_part, name, faces[part], size, part) for part in parts]
+                jobs = [pool.submit(_part, path, faces[part], size, part) for part in parts]
                 for job in as_completed(jobs):
                     yield job.result()
     finally:
         cv2.setNumThreads(threads)
 
 
-def _part(name: str, faces: Faces, size: int, part: slice) -> slice:
+def _part(path: Path, faces: Faces, size: int, part: slice) -> slice:
     """Draw one part of the file."""
-    images = np.load(name, mmap_mode="r+")
+    images = np.load(path, mmap_mode="r+")
     draw(faces, size, images[part])
     images.flush()
     return part

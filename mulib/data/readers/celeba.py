@@ -38,7 +38,7 @@ def celeba(
     *,
     attributes: tuple[str, ...] = ("Bald", "Mouth_Slightly_Open"),
     forget: tuple[str, ...] = ("Mouth_Slightly_Open",),
-    size: int | None = 64,
+    size: int | None = None,
     seed: int = 0,
 ) -> Task:
     """CelebA with the labels `attributes`, (N, A) float 0/1; to be forgotten: the training images with all of `forget`.

@@ -16,12 +16,12 @@ from torch import Tensor
 from mulib.data.archive import Archive, LayoutError
 from mulib.data.augment import AutoAugment, Chain, CropFlip
 from mulib.data.cache import decoded
-from mulib.data.download import find
+from mulib.data.download import fetching, find
 from mulib.data.layout import Published
 from mulib.data.sets import ImageSet, Task
 from mulib.data.splits import hold_out
 from mulib.errors import InputError
-from mulib.files import cache_folder
+from mulib.files import cache_folder, once
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 URL, MD5 = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"
@@ -107,16 +107,12 @@ def _open(path, download: bool) -> Archive:
 
 
 def _download() -> None:
-    name = URL.rpartition("/")[2]
-    try:
-        pooch.retrieve(URL, f"md5:{MD5}", fname=name, path=cache_folder(), progressbar=True)
-    except ValueError as error:
-        raise InputError(f"{name} has a wrong checksum: what was downloaded is not kept, try again.") from error
-    except OSError as error:
-        raise InputError(
-            f"{URL} could not be downloaded ({type(error).__name__}): connect to the network, or copy it"
-            " into a folder and set MULIB_DATA to that folder."
-        ) from error
+    def make(part: Path) -> None:
+        with fetching(URL):
+            pooch.retrieve(URL, f"md5:{MD5}", part.name, part.parent, progressbar=True)
+
+    path = cache_folder("downloads") / URL.rpartition("/")[2]
+    once(path, make, lambda path: path if path.exists() else None)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -176,10 +172,9 @@ def _part(data: ImageSet, n: int, generator: torch.Generator) -> ImageSet:
 def _published_forget_set(train: ImageSet) -> Tensor | None:
     """The paper's 1,000 positions in `train`, where the artefact is on this machine; checked against its labels."""
     artefact = find("forget-with-precision")
-    try:
-        text = artefact.read("forget_set.txt").decode() if artefact else ""
-    except (KeyError, FileNotFoundError):
+    if artefact is None or "forget_set.txt" not in artefact.archive:
         return None
+    text = artefact.archive.text("forget_set.txt")
     index = torch.tensor([int(number) for number in text.split(",") if number.strip()], dtype=torch.int64)
     if not len(index) or int(index.max()) >= len(train):  # a part of CIFAR-10
         return None
