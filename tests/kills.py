@@ -51,7 +51,7 @@ def main(tmp):
             os.waitpid(pid, 0)
             kills += 1
         models = tmp / "killed" / "models"
-        now = {p.name: p.stat().st_mtime_ns for p in models.glob("*.safetensors")} if models.exists() else {}
+        now = {p.name: p.stat().st_mtime_ns for p in models.glob("[!.]*.safetensors")} if models.exists() else {}
         repeated += [name for name in seen if now.get(name) != seen[name]]
         seen = now
         if over:

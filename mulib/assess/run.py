@@ -106,7 +106,7 @@ def _clear(folder: Path) -> None:
     """Remove what killed runs left, and models that are not as they were written: they are made anew."""
     files.used(folder)
     files.sweep(folder)
-    for file in (folder / "models").glob("*.safetensors"):
+    for file in (folder / "models").glob("[!.]*.safetensors"):
         if files.read_tensors(file) is None:
             file.unlink()
 
