@@ -316,7 +316,7 @@ def test_the_command_prints_a_table_and_epsilon_reads_the_folder(tmp_path):
     folder = str(tmp_path / "out")
     sizes = ("--originals", "1", "--models", "4", "--method", "finetune")
     table = call("assess", "digits", "--tier", "smoke", *sizes, "--workers", "1", "--folder", folder)
-    assert [line.split()[0] for line in table.splitlines()] == ["approach", "original", "null", "finetuning"]
+    assert [line.split()[0] for line in table.splitlines()] == ["approach", "original", "null", "finetune"]
     rows = json.loads(call("epsilon", f"{folder}/original-0", "--all", "--json"))
     assert {row["approach"] for row in rows} == {"baseline", "null", "finetune"}
 

@@ -14,7 +14,7 @@ from mulib.unlearn.recipes import FORGET_WITH_PRECISION, TRAINING
 from mulib.unlearn.registry import method
 
 
-@method("retrain", title="retraining", paper="krahenmann2023forget", family="retraining")
+@method("retrain", title="retrain", paper="krahenmann2023forget", family="retraining")
 def retrain(
     model: nn.Module,
     request: Request,
@@ -33,7 +33,7 @@ def retrain(
     return Phases(on_step, progress).train(reinitialise(model, seed), request.retain, recipe, seed=seed)
 
 
-@method("finetune", title="finetuning", paper="krahenmann2023forget", family="finetuning")
+@method("finetune", title="finetune", paper="krahenmann2023forget", family="finetuning")
 def finetune(
     model: nn.Module,
     request: Request,
