@@ -211,22 +211,34 @@ def _as_table(rows):
 @click.option("--originals", type=int, help="How many original models; by default the plan's.")
 @click.option("--models", type=int, help="How many models of each kind; by default the plan's.")
 @click.option("--seed", type=int, help="Of the first model of each kind.")
-@click.option("--method", "methods", multiple=True, help="Only this one. Repeatable.")
+@click.option("--method", "methods", multiple=True, help="Only this row. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Only say which models are there and missing, and how long these take.")
+@click.option("--record", help="Write the measures into this folder too, one small file per original.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
-def assess(name, tier, folder, device, workers, originals, models, seed, methods, as_json):
+def assess(name, tier, folder, device, workers, originals, models, seed, methods, dry_run, record, as_json):
     """Train originals, retrained and unlearned models by the plan NAME, and print the table of approaches.
 
-    Stopped at any moment, the same command goes on where it was. Afterwards `mulib epsilon FOLDER/original-0 --all`
-    reads what it wrote.
+    Stopped at any moment, the same command goes on where it was, and with more originals, models or rows it adds them.
+    Afterwards `mulib epsilon FOLDER/original-0 --all` reads what it wrote.
     """
     from mulib import assess as room
     from mulib.show import table
 
     plan = room.get(name, tier).scaled(originals=originals, models=models, seed=seed)
     plan = plan.only(methods) if methods else plan
+    if dry_run:
+        click.echo(table(room.outlook(plan, folder, device=device, workers=workers).rows()))
+        return
     results = room.run(plan, folder, device=device, workers=workers)
-    rows = results.rows
-    click.echo(_as_json([row.summary() for row in rows]) if as_json else table([row.cells() for row in rows]))
+    if record:
+        results.record(record)
+    if plan.models == 1:  # nothing to estimate ε from
+        names = ("retain", "forget", "test", "forgetting score", "final score", "JS distance", "cost")
+        lines = [{"approach": row, "measures": results.measures(row)} for row in results.order]
+        click.echo(_as_json(lines) if as_json else results.table({name: name for name in names}))
+    else:
+        rows = results.rows
+        click.echo(_as_json([row.summary() for row in rows]) if as_json else table([row.cells() for row in rows]))
     click.echo(f"The models and logits are in {results.folder}", err=True)
 
 
