@@ -22,7 +22,10 @@ from mulib.assess.results import KEPT, Assessment, score, seconds_of
 from mulib.clock import clock
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
-from mulib.predict import predict
+from mulib.predict import has_bf16, predict
+
+
+START = 10  # seconds that a process of its own takes until it trains
 
 
 def run(
@@ -43,8 +46,8 @@ def run(
         folder: where the models go; by default a folder of the cache that belongs to this plan, these sources and this
             kind of device. In one that is named, models that other sources made are kept, and a warning says so.
         device: "cpu" or "cuda".
-        workers: models at a time, each in a process of its own; by default one per core, 4 on a GPU. With 1 they are
-            trained in this process.
+        workers: models at a time, each in a process of its own; by default one per core, 4 on a GPU, or 1 where the
+            first model shows that the others take no longer than processes to start. With 1 they are trained here.
         progress: a bar on standard error with an estimate of the time that is left.
 
     Raises:
@@ -54,18 +57,21 @@ def run(
     cache = files.cache_folder("assess")
     shelf = cache / f"scratch-{plan.scratch_key(device)}" if folder is None else None
     folder = Path(folder) if folder is not None else cache / f"{plan.name}-{plan.key(device)}"
-    workers = workers or (4 if device.startswith("cuda") else os.cpu_count() or 1)
+    most = workers or (4 if device.startswith("cuda") else os.cpu_count() or 1)
     with files.locked(folder):
         _claim(plan, folder, device)
         for place in filter(None, (shelf, folder)):
             _clear(place)
         _share(plan, shelf, folder)
-        bar = _Bar(plan, folder, workers, progress)
+        bar = _Bar(plan, folder, most, progress)
         for wave in plan.jobs():
             missing = [job for job in wave if not _file(folder, job).exists()]
             if not missing:
                 continue
             arguments = (plan, folder, device)
+            if workers is None:
+                bar.finished(*_train_here(*arguments, missing.pop(0)))
+                workers = most if bar.estimate() > START else 1
             if workers == 1:
                 done = (_train_here(*arguments, job) for job in missing)
             else:
@@ -170,7 +176,7 @@ def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job
 
 def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
     model = models.resnet18(task.train.outputs, seed=seed, **plan.network).to(device)
-    fast = plan.training.precision == "bf16"  # whose convolutions want the channels last
+    fast = plan.training.precision == "bf16" and has_bf16(torch.device(device).type)  # wants the channels last
     return model.to(memory_format=torch.channels_last) if fast else model
 
 
