@@ -78,7 +78,7 @@ def run(
             arguments = (plan, folder, device)
             if workers is None:
                 bar.finished(*_train_here(*arguments, missing.pop(0)))
-                workers = most if bar.estimate() > START else 1
+                workers = most if bar.outlook.left > START else 1
             if workers == 1:
                 done = (_train_here(*arguments, job) for job in missing)
             else:
