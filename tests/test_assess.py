@@ -501,8 +501,9 @@ def test_values_are_audited_by_their_residual(tmp_path, monkeypatch):
 @pytest.mark.trains
 def test_the_command_prints_a_table_and_epsilon_reads_the_folder(tmp_path):
     def call(*arguments):
-        command = [sys.executable, "-m", "mulib", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
 
     folder = str(tmp_path / "out")
     sizes = ("--originals", "1", "--models", "4", "--method", "finetune")
