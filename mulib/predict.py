@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import overload
 
 import torch
@@ -107,8 +108,16 @@ def _checked(channel: int, channels: int, layer: str) -> int:
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which networks compute: as they are, or in bfloat16 where that is safe."""
+    """The context in which networks compute: as they are, or in bfloat16 where that is safe and the device has it."""
     if precision not in ("float32", "bf16"):
         raise InputError(f"unknown precision {precision!r}: expected 'float32' or 'bf16'.")
     # The cast weights are not cached: a cache filled under inference mode would hide them from the gradient.
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+    enabled = precision == "bf16" and has_bf16(device.type)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+
+@cache
+def has_bf16(kind: str) -> bool:
+    """Whether a kind of device computes in bfloat16; a processor that does not would emulate it, at a quarter of the
+    speed of float32."""
+    return kind != "cpu" or any(torch.cpu.get_capabilities().get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))

@@ -88,6 +88,7 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(book, monkeypatch):
         list(batch.execute_on_dask([], "tcp://127.0.0.1:9", timeout=1))
 
 
+@pytest.mark.book
 def test_failures_are_tried_again_when_asked_and_the_table_has_the_others(book):
     text = "- {notebooks: ['00'], tier: smoke, datasets: [digits, faces]}\n- {notebooks: ['01'], tier: smoke}\n"
     path = grid(book, text)
@@ -111,6 +112,7 @@ def test_failures_are_tried_again_when_asked_and_the_table_has_the_others(book):
         assert {"tier", "seed", "seconds", "commit", "started"} < set(table.columns)
 
 
+@pytest.mark.book
 def test_twenty_four_runs_survive_the_death_of_a_worker_and_of_the_client(book):
     """Two workers; one is killed in the middle of a run, the client another time: all there, none lost, none twice."""
     path = grid(book, f"notebooks: ['00']\ntier: smoke\nseeds: {list(range(12))}\ndatasets: [digits, faces]\n")
@@ -142,6 +144,7 @@ def test_twenty_four_runs_survive_the_death_of_a_worker_and_of_the_client(book):
     assert score.value.tolist() == pytest.approx([s + 0.1 for s in score.seed])
 
 
+@pytest.mark.book
 def test_two_who_ask_for_the_same_run_at_once_run_it_once(book):
     asked = command("run", "00", "--tier", "smoke")
     environment = {**os.environ, "NAP": "2"}
@@ -151,6 +154,7 @@ def test_two_who_ask_for_the_same_run_at_once_run_it_once(book):
     assert sorted("0 executed, 1 already there" in text for text in printed) == [False, True]
 
 
+@pytest.mark.book
 def test_two_runs_with_the_same_seed_give_equal_metrics(book):
     path = book / "_executed" / "runs" / "smoke" / "00_counted.seed0.json"
     found = []
@@ -161,6 +165,7 @@ def test_two_runs_with_the_same_seed_give_equal_metrics(book):
     assert found[0].came_out["notebook"]
 
 
+@pytest.mark.book
 def test_tracking_writes_an_offline_run_with_the_metrics(book):
     pytest.importorskip("wandb")
     process = mulib(book, "run", "00", "--tier", "smoke", "--track", "wandb", WANDB_MODE="offline")

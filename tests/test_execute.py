@@ -132,6 +132,7 @@ def test_outside_a_project_is_one_sentence(tmp_path):
     assert "no folder notebooks/params" in mulib(tmp_path, "run").stderr
 
 
+@pytest.mark.book
 def test_a_notebook_without_parameters_gets_none(tmp_path):
     folder = project(tmp_path, plain=notebook(code("assert 'seed' not in globals()")))
     assert mulib(folder, "run", "--tier", "smoke").returncode == 0
@@ -140,6 +141,7 @@ def test_a_notebook_without_parameters_gets_none(tmp_path):
         press.plan(folder, [folder / "notebooks" / "plain.ipynb"], "smoke", [0], {"seed": 1})
 
 
+@pytest.mark.book
 def test_plain_papermill_takes_the_tier_s_file(tmp_path):
     folder = project(tmp_path, good=notebook(parameters(), code("print('tier', tier)")))
     papermill = [sys.executable, "-m", "papermill", "good.ipynb", "out.ipynb", "-f", "params/quick.yml"]
@@ -152,6 +154,7 @@ def test_values_are_python_literals_or_text():
     assert press.parse_overrides(given) == {"lr": 1e-3, "sizes": [1, 2], "on": True, "dataset": "cifar10"}
 
 
+@pytest.mark.book
 def test_kill_9_leaves_nothing_half_written_and_the_next_run_completes(tmp_path):
     slow = notebook(
         parameters(),

@@ -80,11 +80,10 @@ def hooked(model):
         ({"start": lambda _: 1 / 0}, "labels that are attributes", "it raised ZeroDivisionError"),
     ],
 )
-def test_a_broken_promise_is_named(changes, promise, complaint):
-    found = contract.broken(careless(**changes))
-    (text,) = (text for name, text in found.items() if name.startswith(promise))
-    assert complaint in text
-    assert set(found) <= set(contract.PROMISES)
+def test_a_broken_promise_is_named(changes, promise, complaint, monkeypatch):
+    ((name, check),) = ((name, check) for name, check in contract.PROMISES.items() if name.startswith(promise))
+    monkeypatch.setattr(contract, "PROMISES", {name: check})  # the others are not run for this one
+    assert complaint in contract.broken(careless(**changes))[name]
 
 
 def test_a_swallowed_option_is_a_broken_promise():
@@ -102,7 +101,8 @@ def test_source_is_cited_and_documented(method):
     assert any(method.name in page.read_text().lower() for page in pages)
 
 
-def test_every_recipe_reaches_its_training(method, model, task):
+def test_every_recipe_reaches_its_training(method, model, task, monkeypatch):
+    monkeypatch.setattr("mulib.predict.has_bf16", lambda kind: True)  # emulated, where the processor has none
     start = Recipe(epochs=2, lr=0.05, batch_size=4)
     short = dict.fromkeys(method.recipes, start)
     plain = state(run(method, model, task.request, **short))

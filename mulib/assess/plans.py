@@ -19,13 +19,14 @@ PACE = 5  # quick tiers unlearn for a fifth of the paper's epochs at five times 
 def _digits(tier: str) -> Plan:
     """Digits with wrong labels: about three minutes on two cores in the quick tier"""
     small = tier == "smoke"
+    batch = 250 if small else 50
     return Plan(
         name="digits",
         task="digits",
         task_options={},
         network={"width": 2 if small else 8, "in_channels": 1, "stem": "face"},
-        training=Recipe(epochs=1 if small else 24, lr=0.1, batch_size=50, schedule="onecycle"),
-        methods=recipes(EIGHT, lambda recipe: recipe.faster(PACE).but(batch_size=50)),
+        training=Recipe(epochs=1 if small else 24, lr=0.1, batch_size=batch, schedule="onecycle"),
+        methods=recipes(EIGHT, lambda recipe: recipe.faster(PACE).but(batch_size=batch)),
         originals=2 if small else 3,
         models={"smoke": 4, "quick": 16, "paper": 80}[tier],
     )
@@ -51,7 +52,7 @@ def _ages(tier: str, labels: str) -> Plan:
         training=training.but(optimiser="adam", lr=0.003) if values else training,
         methods=methods,
         originals=1 if small else 3,
-        models={"smoke": 4, "quick": 8, "paper": 80}[tier],
+        models={"smoke": 2, "quick": 8, "paper": 80}[tier],
         own=False,
     )
 
@@ -73,7 +74,7 @@ def _cifar10(tier: str, fast: bool) -> Plan:
         training=training,
         methods=recipes(EIGHT, lambda r: r.but(precision="bf16") if paper else r.faster(PACE).but(batch_size=128)),
         originals=1,
-        models={"smoke": 4, "quick": 16, "paper": 16 if fast else 80}[tier],
+        models={"smoke": 2, "quick": 16, "paper": 16 if fast else 80}[tier],
         own=False,
     )
 

@@ -25,7 +25,9 @@ from mulib.assess.results import KEPT, Assessment, labels_file, model_file, scor
 from mulib.clock import clock
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
-from mulib.predict import predict
+from mulib.predict import has_bf16, predict
+
+START = 10  # seconds that a process of its own takes until it trains
 
 SPEED = 5e10  # floating-point operations a second that a core is taken to do, before a model is finished
 
@@ -49,8 +51,8 @@ def run(
             kind of device. In one that is named, models that other sources made are kept, and a warning says so.
             More originals, models, rows or variants than it was begun with are added to it.
         device: "cpu" or "cuda".
-        workers: models at a time, each in a process of its own; by default one per core, 4 on a GPU. With 1 they are
-            trained in this process.
+        workers: models at a time, each in a process of its own; by default one per core, 4 on a GPU, or 1 where the
+            first model shows that the others take no longer than processes to start. With 1 they are trained here.
         progress: a bar on standard error with an estimate of the time that is left.
 
     Raises:
@@ -58,7 +60,7 @@ def run(
         DivergedError: a loss that is not finite; the last good weights are kept, and their file is named.
     """
     folder, shelf = _places(plan, folder, device)
-    workers = _workers(workers, device)
+    most = _workers(workers, device)
     with files.locked(folder):
         _claim(plan, folder, device)
         for place in filter(None, (shelf, folder)):
@@ -68,12 +70,15 @@ def run(
             if not labels_file(folder, variant).exists():
                 labels = {name: _task(plan, variant, device).sets[name].labels for name in KEPT}
                 files.replace(labels_file(folder, variant), files.sealed(labels))
-        bar = _Bar(Outlook(plan, folder, workers), progress)
+        bar = _Bar(Outlook(plan, folder, most), progress)
         for wave in plan.jobs():
             missing = [job for job in wave if not model_file(folder, job).exists()]
             if not missing:
                 continue
             arguments = (plan, folder, device)
+            if workers is None:
+                bar.finished(*_train_here(*arguments, missing.pop(0)))
+                workers = most if bar.outlook.left > START else 1
             if workers == 1:
                 done = (_train_here(*arguments, job) for job in missing)
             else:
@@ -225,7 +230,7 @@ def _reported(model: nn.Module, plan: Plan, task: Task) -> float:
 
 def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
     model = models.resnet18(task.train.outputs, seed=seed, **plan.network).to(device)
-    fast = plan.training.precision == "bf16"  # whose convolutions want the channels last
+    fast = plan.training.precision == "bf16" and has_bf16(torch.device(device).type)  # wants the channels last
     return model.to(memory_format=torch.channels_last) if fast else model
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from mulib.data.sets import ImageSet, Task
@@ -35,6 +34,8 @@ def digits(seed: int = 0, *, forget: int = 100, mislabelled: float = 1.0) -> Tas
         raise InputError(f"forget is {forget}: expected 1 … {SPLITS['train'] - 1} of the training images.")
     if not 0 <= mislabelled <= 1:
         raise InputError(f"mislabelled is {mislabelled}: expected a share, 0 … 1, of the forget set.")
+    from sklearn.datasets import load_digits  # here: scikit-learn takes seconds to import
+
     raw = load_digits()
     generator = torch.Generator().manual_seed(seed)
     images = (torch.from_numpy(raw.images) * (255 / 16)).round().to(torch.uint8)[:, None]

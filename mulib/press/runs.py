@@ -166,7 +166,8 @@ def execute_one(run, workers=1, force=False, retries=0):
     Returns {"seconds", "kib"}, {"skipped": True} when a record already holds the run, or {"error", "details"}. Whoever
     else executes the same run on this folder, on whatever machine, is waited for: nothing is run twice.
     """
-    with locked(Path(run.output)):
+    name = Path(run.output).relative_to(run.root).as_posix().replace("/", ".")
+    with locked(Path(run.root) / "_executed" / "locks" / name):
         if not force and run.done():
             return {"skipped": True}
         for _ in range(retries + 1):
