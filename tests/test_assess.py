@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -394,6 +395,7 @@ def test_each_row_gets_the_factor_with_the_best_validation_score_and_a_form_that
     assert results.chosen["released"] == results.chosen["gli"]
     assert results.measures("released")[0]["factor"] == results.chosen["gli"]
     assert p.options("finetune", 30)["recipe"].lr == pytest.approx(0.03)
+    assert plan(methods={"unsir": {}}).options("unsir", 10)["noise_lr"] == pytest.approx(0.1)
     task, seed = copied(), p.seed_of(Job("finetune", 999, 0, factor=30))
     spare = models.resnet18(3, seed=0, **p.network)
     spare.load_state_dict(results.weights(999))
@@ -432,6 +434,14 @@ def test_what_is_recorded_reads_as_what_was_measured(tmp_path):
     assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) < 20_000
     with pytest.raises(InputError, match="holds no recorded measures"):
         assess.read(tmp_path)
+
+
+def test_a_difference_counts_when_it_is_beyond_two_spreads():
+    assert assess.beyond([0.5, 0.6], [0.1, 0.2]) == (pytest.approx(0.4), 1)
+    assert assess.beyond([0.1, 0.2], [0.5, 0.6])[1] == -1
+    assert assess.beyond([0.5, 0.6], [0.4, 0.5])[1] == 0
+    assert assess.beyond([0.9], [0.1, 0.2])[1] == 0  # one network has no spread
+    assert math.isnan(assess.beyond([], [0.1])[0])
 
 
 def test_results_are_published_under_the_names_of_the_reported_tables(finished, monkeypatch):

@@ -132,8 +132,14 @@ class Plan:
         given = {name: value for name, value in self.methods[row].items() if name not in ("method", "title")}
         if factor == 1:
             return given
-        recipes = {name: given.get(name, recipe) for name, recipe in self.method(row).recipes.items()}
-        return given | {name: recipe.but(lr=recipe.lr * factor) for name, recipe in recipes.items()}
+        method, scaled = self.method(row), {}
+        for name, parameter in inspect.signature(method.run).parameters.items():
+            value = given.get(name, parameter.default)
+            if isinstance(value, Recipe):
+                scaled[name] = value.but(lr=value.lr * factor)
+            elif name.endswith("_lr"):  # of what is no training of the model, such as noise
+                scaled[name] = value * factor
+        return given | scaled
 
     def leader(self, row: str) -> str:
         """The row whose trials decide on this row's rates: that of its method, where there is one."""
