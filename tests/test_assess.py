@@ -529,11 +529,11 @@ def test_five_kills_change_nothing(tmp_path):
 
 def test_the_estimate_of_what_is_left(tmp_path):
     """Four retrained models at 8 s and two originals; the method has half the epochs, then its own measured time."""
-    bar = sys.modules["mulib.assess.run"]._Bar(plan(), tmp_path, workers=2, progress=False)
-    bar.finished(Job("retrained", None, 0), 8.0)
-    assert bar.estimate() == pytest.approx((3 * 8 + 2 * 8 + 4 * 4) / 2)
-    bar.finished(Job("finetune", 0, 0), 1.0)
-    assert bar.estimate() == pytest.approx((3 * 8 + 2 * 8 + 3 * 1) / 2)
+    left = sys.modules["mulib.assess.run"].Outlook(plan(), tmp_path, 2)
+    left.finished(Job("retrained", None, 0), 8.0)
+    assert left.left == pytest.approx((3 * 8 + 2 * 8 + 4 * 4) / 2)
+    left.finished(Job("finetune", 0, 0), 1.0)
+    assert left.left == pytest.approx((3 * 8 + 2 * 8 + 3 * 1) / 2)
 
 
 def test_binned_values():
