@@ -1,20 +1,22 @@
 """The whole experiment: original, retrained and unlearned models from scratch, resumable, in the published layout."""
 
-from mulib.assess.measures import Recorded, read
+from mulib.assess.measures import Recorded, beyond, read
 from mulib.assess.plan import CLEAN, GIVEN, Plan, recipes
-from mulib.assess.plans import PACE, PLANS, get
+from mulib.assess.plans import NINE, PACE, PLANS, get
 from mulib.assess.results import Assessment, Row
 from mulib.assess.run import outlook, run
 
 __all__ = [
     "CLEAN",
     "GIVEN",
+    "NINE",
     "PACE",
     "PLANS",
     "Assessment",
     "Plan",
     "Recorded",
     "Row",
+    "beyond",
     "get",
     "outlook",
     "read",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,8 @@ MEASURES = {  # in the order of the published names, which are those of `book/re
     **{"cost": "cost", "factor": "factor", "ε̂": "epsilon", "lower bound": "epsilon_lower"},
     **{"upper bound": "epsilon_upper", "worst decile": "epsilon_worst", "told apart": "told_apart"},
 }
+
+PRINTED = ("test", "top2", "unseen", "forgetting score", "final score", "JS distance")  # what GLI's tables have
 
 
 class Results:
@@ -92,21 +94,33 @@ class Results:
             high = statistics.median(high)
             return f"{statistics.fmean(low):{format_spec}} … {'∞' if high > 99 else f'{high:{format_spec}}'}"
         values = self.column(row, measure, variant)
+        if measure == "factor" and values:
+            return f"× {values[0]:g}"
         if not values or all(map(math.isfinite, values)):
             return show.spread(values, format_spec) if values else "–"
         middle = statistics.median(values)
         return f"{middle:{format_spec}}" if math.isfinite(middle) else "∞" if middle > 0 else "–"
 
-    def table(self, columns: Mapping[str, object], caption: str = "", variant: str = GIVEN, numbered: bool = False):
-        """The rows by family, originals first, null row and oracle last.
+    def table(
+        self,
+        columns: Mapping[str, object],
+        caption: str = "",
+        variant: str = GIVEN,
+        *,
+        rows: Iterable[str] | None = None,
+        numbered: bool = False,
+    ):
+        """A table of means ± standard deviations over the originals.
 
         Args:
             columns: {heading: a measure, or (measure, format)}.
+            rows: which, in the order of `order`; by default all. The null row and the oracle are always among them.
             numbered: whether titles begin with the row's number in the plan.
         """
+        wanted = None if rows is None else {*rows, AGAIN, "retrained"}
         numbers = {row: f"{n} " for n, row in enumerate(self.plan.methods, 1)} if numbered else {}
         lines = []
-        for row in self.order:
+        for row in (row for row in self.order if wanted is None or row in wanted):
             line = {"network": numbers.get(row, "") + self.plan.title(row)}
             for head, what in columns.items():
                 measure, how = (what, ".3f") if isinstance(what, str) else what
@@ -120,10 +134,10 @@ class Results:
 
         Args:
             rows: {row: the name it is published by}; by default all, by their own.
-            measures: some of `MEASURES`; by default all.
+            measures: some of `MEASURES`; by default those of `PRINTED`.
         """
         for row, name in (rows or {row: row for row in self.order}).items():
-            for measure in measures or MEASURES:
+            for measure in measures or PRINTED:
                 values = self.column(row, measure, variant)
                 if values:
                     where, digits = f"{prefix}.{name}.{MEASURES[measure]}", "+.3f" if measure.endswith("gap") else ".3f"
@@ -145,6 +159,20 @@ class Results:
             text = json.dumps(jsonable(content), indent=1, ensure_ascii=False, allow_nan=False)
             files.replace(paths[-1], (text + "\n").encode())
         return paths
+
+
+def beyond(values: Sequence[float], others: Sequence[float]) -> tuple[float, int]:
+    """The difference of two means over networks, and whether it is more than two spreads (the larger of the two
+    standard deviations): 1 above, −1 below, 0 where it is not. NaN and 0 where a side has nothing.
+
+    >>> beyond([0.5, 0.6], [0.1, 0.2])[1]
+    1
+    """
+    if not len(values) or not len(others):
+        return math.nan, 0
+    difference = statistics.fmean(values) - statistics.fmean(others)
+    noise = 2 * max(statistics.stdev(side) if len(side) > 1 else math.inf for side in (values, others))
+    return difference, (difference > noise) - (difference < -noise)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _mufac(tier: str, honest: bool) -> Plan:
     name, honest = "mufac-honest" if honest else "mufac", honest or tier != "paper"
     paper = Recipe(30, 0.01, 64, momentum=0.9, weight_decay=0.0, schedule=(10, 20), precision="bf16")
     sizes = {
-        "smoke": {"people": 16, "forget": 4, "val": 4, "test": 6, "unseen": 4},
+        "smoke": {"people": 16, "pictures": 5, "forget": 4, "val": 4, "test": 6, "unseen": 4},
         "quick": {"people": 120, "forget": 24, "val": 30, "test": 60, "unseen": 24},
     }
     drawn = {"size": 32, "copies": True, "augment": True, **sizes.get(tier, {})}
@@ -143,7 +143,7 @@ def _attributes(tier: str, several: bool) -> Plan:
         network={"width": 4 if tier == "smoke" else 8, "stem": "face"},
         training=Recipe(1 if tier == "smoke" else 10, 0.05, 64, schedule="onecycle"),
         methods=rows | {"gli": {"recipe": unlearn.MUFAC.but(lr=0.01, epochs=1), "steps": 5, **weight}},
-        originals=2 if tier == "smoke" else 3,
+        originals=1 if tier == "smoke" else 3,
         models=1,
         own=False,
     )
