@@ -1,4 +1,4 @@
-# make book | test | bench | lint | lock | clean | help. The first use sets up .venv by itself.
+# make book | test | bench | lint | map | lock | clean | help. The first use sets up .venv by itself.
 PYTHON ?= python3
 TIER ?= quick
 JOBS ?= 2
@@ -14,7 +14,7 @@ export MULIB_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: book test bench lint lock clean help setup
+.PHONY: book test bench lint map lock clean help setup
 
 book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or paper; default quick)
 	$(BIN)/mulib run --tier $(TIER) --jobs $(JOBS)
@@ -29,6 +29,9 @@ bench: setup  ## measure the kernels against their oracles
 lint: setup  ## check style, notebooks included
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+map: setup  ## draw the house and the list of its files into the About page
+	$(BIN)/python -m mulib.press.house
 
 # The lock takes OpenCV without its windows: the same cv2, but it loads on a machine without libGL, as servers are.
 lock: setup  ## write the exact versions of the build into requirements.lock

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mulib import InputError, __version__
+from mulib.text import aligned
 
 
 class _Group(click.Group):
@@ -64,38 +65,40 @@ def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, trac
             raise InputError(f"--grid says what to run; leave out {' and '.join(given)}, or write them into {grid}.")
         planned = grids.read_grid(root, grid, timeout)
     finished = (
-        grids.run_on_dask(planned, scheduler, force, retries) if scheduler else runs.run(planned, jobs, force, retries)
+        grids.execute_on_dask(planned, scheduler, force, retries)
+        if scheduler
+        else runs.execute(planned, jobs, force, retries)
     )
-    failed = _report(planned, finished, track)
+    failed = _follow(planned, finished, track)
     if grid is not None:
         for path in grids.write_table(planned, root / "_executed" / Path(grid).stem):
             click.echo(path)
     sys.exit(1 if failed else 0)
 
 
-def _report(planned, finished, tracked):
-    """Print one line per finished job and a summary; stage what the book shows; return how many failed."""
+def _follow(planned, finished, tracked):
+    """Print one line per finished run and a summary; stage what the book shows; return how many failed."""
     from tqdm import tqdm
 
     from mulib.press.grid import track
     from mulib.press.runs import stage
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
-    for job, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
-        head = "  ".join([job.name, job.tier, f"seed {job.seed}", *(f"{k}={v}" for k, v in job.overrides.items())])
+    for one, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
+        head = "  ".join([one.name, one.tier, f"seed {one.seed}", *(f"{k}={v}" for k, v in one.overrides.items())])
         if "error" in result:
             counts["failed"] += 1
             tqdm.write(f"FAILED  {head}: {result['error']}\n{result['details']}".rstrip(), file=sys.stderr)
             continue
-        if job.shown:
-            stage(job)
+        if one.shown:
+            stage(one)
         if result.get("skipped"):
             counts["already there"] += 1
             tqdm.write(f"there   {head}  (--force runs it again)")
         else:
             counts["executed"] += 1
             if tracked:
-                track(job)
+                track(one)
             tqdm.write(f"done    {head}  {result['seconds']:.1f} s  {result['kib']} KiB")
     click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts["failed"]
@@ -195,13 +198,8 @@ def _as_table(rows):
         + [f"{(1 if values else 100) * score:.2f}" for score in row["accuracy"].values()]
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
-    lines = [
-        line[0].ljust(widths[0]) + "".join("  " + c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))
-        for line in (head, *body)
-    ]
     note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be."
-    return "\n".join([*lines, note])
+    return f"{aligned([head, *body])}\n{note}"
 
 
 @main.command()
@@ -213,22 +211,34 @@ def _as_table(rows):
 @click.option("--originals", type=int, help="How many original models; by default the plan's.")
 @click.option("--models", type=int, help="How many models of each kind; by default the plan's.")
 @click.option("--seed", type=int, help="Of the first model of each kind.")
-@click.option("--method", "methods", multiple=True, help="Only this one. Repeatable.")
+@click.option("--method", "methods", multiple=True, help="Only this row. Repeatable.")
+@click.option("--dry-run", is_flag=True, help="Only say which models are there and missing, and how long these take.")
+@click.option("--record", help="Write the measures into this folder too, one small file per original.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
-def assess(name, tier, folder, device, workers, originals, models, seed, methods, as_json):
+def assess(name, tier, folder, device, workers, originals, models, seed, methods, dry_run, record, as_json):
     """Train originals, retrained and unlearned models by the plan NAME, and print the table of approaches.
 
-    Stopped at any moment, the same command goes on where it was. Afterwards `mulib epsilon FOLDER/original-0 --all`
-    reads what it wrote.
+    Stopped at any moment, the same command goes on where it was, and with more originals, models or rows it adds them.
+    Afterwards `mulib epsilon FOLDER/original-0 --all` reads what it wrote.
     """
     from mulib import assess as room
     from mulib.show import table
 
     plan = room.get(name, tier).scaled(originals=originals, models=models, seed=seed)
     plan = plan.only(methods) if methods else plan
+    if dry_run:
+        click.echo(table(room.outlook(plan, folder, device=device, workers=workers).rows()))
+        return
     results = room.run(plan, folder, device=device, workers=workers)
-    rows = results.rows
-    click.echo(_as_json([row.summary() for row in rows]) if as_json else table([row.cells() for row in rows]))
+    if record:
+        results.record(record)
+    if plan.models == 1:  # nothing to estimate ε from
+        names = ("retain", "forget", "test", "forgetting score", "final score", "JS distance", "cost")
+        lines = [{"approach": row, "measures": results.measures(row)} for row in results.order]
+        click.echo(_as_json(lines) if as_json else results.table({name: name for name in names}))
+    else:
+        rows = results.rows
+        click.echo(_as_json([row.summary() for row in rows]) if as_json else table([row.cells() for row in rows]))
     click.echo(f"The models and logits are in {results.folder}", err=True)
 
 
@@ -239,28 +249,27 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
 def report(papers, accept, as_json):
     """Print the verdicts on what the papers report, from the runs that are here and those in book/results.
 
-    Exits with 1 when something that was reproduced in the last accepted report no longer is.
+    Exits with 1 when something that held in the last accepted report no longer does.
     """
     import json
-    from dataclasses import asdict
 
-    from mulib.press import runs
-    from mulib.press import verdicts as papers_of
+    from mulib.press import verdicts as press
+    from mulib.press.runs import find_root
 
-    root = runs.find_root()
-    verdicts = papers_of.report(root)
+    root = find_root()
+    verdicts = press.report(root)
     known = dict.fromkeys(item.paper for item in verdicts)
     if unknown := [paper for paper in papers if paper not in known]:
         raise InputError(f"book/reported has no paper {unknown[0]!r}: expected one of {', '.join(known)}.")
-    lost = papers_of.regressed(verdicts, papers_of.read_accepted(root))
+    lost = press.regressed(verdicts, press.read_accepted(root))
     if accept:
-        papers_of.accept(root, verdicts)
+        press.accept(root, verdicts)
     shown = [item for item in verdicts if item.paper in (papers or known)]
     click.echo(
-        json.dumps([asdict(item) for item in shown], indent=2, ensure_ascii=False) if as_json else _verdicts(shown)
+        json.dumps([item.as_dict() for item in shown], indent=2, ensure_ascii=False) if as_json else _verdicts(shown)
     )
     for item in lost:
-        click.echo(f"no longer reproduced: {item.id} is {item.verdict} ({item.reason})", err=True)
+        click.echo(f"no longer holds: {item.id} is {item.verdict} ({item.reason})", err=True)
     sys.exit(1 if lost and not accept else 0)
 
 
@@ -277,10 +286,17 @@ def _verdicts(items):
         counts = Counter(item.verdict for item in ours if item not in claims)
         numbers = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
         lines += [f"{paper}: numbers: {numbers or 'none'}"]
-        lines += [f"  {item.verdict:<14} {item.text}" + f" ({item.reason})" * bool(item.reason) for item in claims]
+        lines += [f"  {line}" for line in aligned([(item.verdict, _told(item)) for item in claims]).splitlines()]
+    for smaller in dict.fromkeys(item.smaller for item in items if item.smaller):
+        lines.append(f"Smaller in {next(i.notebook for i in items if i.smaller == smaller)}: {smaller}.")
     if waiting := sorted({item.notebook for item in items if item.notebook and not item.judged}):
         lines.append(f"Not run here, except perhaps in smoke: {', '.join(waiting)}.")
     return "\n".join(lines)
+
+
+def _told(item):
+    """A claim, why it has its verdict, and what speaks where it is no run."""
+    return item.text + f" ({item.reason})" * bool(item.reason)
 
 
 @main.command()

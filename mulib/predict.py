@@ -84,7 +84,8 @@ def feature_maps(
     Raises:
         InputError: no images, no such layer (the nearest names are suggested), or a channel that it does not have.
 
-    >>> mouth = feature_maps(identifier, task.test, channels=[47])[:, 0]
+    >>> feature_maps(model, task.test, channels=[4, 7]).shape
+    torch.Size([40, 2, 4, 4])
     """
     kept = []
     for maps in stream(model, data, layer, batch_size):
@@ -100,9 +101,9 @@ def feature_maps(
 
 
 def _checked(channel: int, channels: int, layer: str) -> int:
-    """The filter, if the layer has it; negative positions do not count from the end."""
+    """The channel, if the layer has it; negative positions do not count from the end."""
     if not 0 <= channel < channels:
-        raise InputError(f"there is no filter {channel} in {layer!r}: expected 0 … {channels - 1}.")
+        raise InputError(f"there is no channel {channel} in {layer!r}: expected 0 … {channels - 1}.")
     return channel
 
 

@@ -15,11 +15,12 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-import mulib.assess.plan
+import mulib.assess.plans
 from mulib import InputError, assess, audit, data, files, models, train, unlearn
 from mulib.__main__ import main
-from mulib.assess import Plan
-from mulib.assess.plan import EIGHT, Job
+from mulib.assess import Assessment, Plan
+from mulib.assess.plan import Job
+from mulib.assess.plans import EIGHT
 from mulib.data import ImageSet, Logits, Task, catalogue
 from mulib.errors import DivergedError
 from mulib.predict import predict
@@ -44,6 +45,7 @@ def tiny(seed=0, labels="classes"):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setitem(catalogue.BUILT_IN, "tiny", tiny)
+    monkeypatch.setitem(catalogue.BUILT_IN, "copied", copied)
     monkeypatch.setattr(sys.modules["mulib.assess.run"], "_TASKS", {})
 
 
@@ -126,7 +128,7 @@ def test_models_are_what_their_names_say(finished):
 
 def test_no_two_models_of_a_kind_share_a_seed():
     p = plan(originals=3, models=20)
-    scratch, started = p.jobs()
+    scratch, _, started = p.jobs()
     for kind in ("original", "retrained", "finetune"):
         seeds = [p.seed_of(job) for job in [*scratch, *started] if job.kind == kind]
         assert len(set(seeds)) == len(seeds)
@@ -184,9 +186,30 @@ def test_processes_give_the_same_numbers(tmp_path):
         assert torch.equal(one.logits(kind, "test", original), two.logits(kind, "test", original))
 
 
-def test_a_folder_of_another_plan_is_refused(finished):
-    with pytest.raises(InputError, match=r"holds another plan \(it differs in models\): choose another folder"):
-        assess.run(plan(models=3), finished.folder, workers=1)
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"factors": (1, 2)}, "factors"),
+        ({"methods": {"finetune": {"recipe": Recipe(1, 0.02, 16)}}}, "the row finetune"),
+    ],
+)
+def test_a_folder_of_another_plan_is_refused(changes, where, finished):
+    with pytest.raises(InputError, match=rf"holds another plan \(it differs in {where}\): choose another folder"):
+        assess.run(plan(**changes), finished.folder, workers=1)
+
+
+def test_a_folder_grows_by_originals_models_rows_and_variants_and_repeats_nothing(finished):
+    folder = finished.folder / "models"
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    rows = plan().methods | {"again": {"method": "finetune", "recipe": Recipe(2, 0.01, 16)}}
+    larger = plan(originals=3, models=3, methods=rows, variants=(assess.GIVEN, assess.CLEAN))
+    grown = assess.run(larger, finished.folder, workers=1, progress=False)
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert len(list(folder.iterdir())) == 2 * (3 + 6 + 2 * 3 * 3)
+    assert grown.logits("again", "test", 2).shape == (12, 3, 3)
+    assess.run(plan(originals=1), finished.folder, workers=1, progress=False)
+    assert Assessment.open(finished.folder).plan == larger.scaled(models=2)
 
 
 def test_a_named_folder_of_other_sources_goes_on_and_says_so(finished, monkeypatch, tmp_path):
@@ -259,7 +282,11 @@ def test_the_default_folder_belongs_to_the_readers_own_method_as_it_stands(monke
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": 1}, "models 1: expected"),
+        ({"models": 0}, "models 0: expected"),
+        ({"variants": ("new",)}, "variants is"),
+        ({"factors": ()}, "factors is"),
+        ({"nonmembers": "test"}, "nonmembers is"),
+        ({"methods": {"gli": {"select": "test"}}}, "gli has select 'test': expected 'validation' or 'reported'"),
         ({"originals": 0}, "originals is 0"),
         ({"methods": {"finetune": {"speed": 1}}}, "finetune has no option speed: expected one of recipe"),
         ({"methods": {"forget": {}}}, "there is no method 'forget'"),
@@ -284,13 +311,161 @@ def test_the_command_for_the_papers_experiment_runs_from_end_to_end(name, method
         assert all(unlearn.title(method) in result.output for method in (*methods, "null"))
 
 
-@pytest.mark.parametrize("name", sorted(mulib.assess.plan.PLANS))
+@pytest.mark.parametrize("name", sorted(mulib.assess.plans.PLANS))
 def test_every_plan_names_a_task_a_network_and_methods_that_exist(name):
     for tier in ("smoke", "quick", "paper"):
         found = assess.get(name, tier)
         assert found.name == name
         models.resnet18(3, **found.network)
         assert all(isinstance(r, Recipe) for r in (found.training, *(m["recipe"] for m in found.methods.values())))
+
+
+def copied():
+    """Eighty 16×16 images of noise with a bright row, twelve to be forgotten; one of them is there twice more."""
+    generator = torch.Generator().manual_seed(0)
+
+    def images(n):
+        kind = torch.arange(n) % 3
+        pixels = torch.randint(0, 150, (n, 1, 16, 16), generator=generator, dtype=torch.uint8)
+        pixels[torch.arange(n), :, 5 * kind] += 100
+        return ImageSet(pixels, kind, ("a", "b", "c"))
+
+    train = images(80)
+    copy = train.subset(torch.tensor([0]))
+    return Task("copied", train.joined(copy), torch.arange(12), images(12), images(12), images(12).joined(copy))
+
+
+ONE = {"models": 1, "task": "copied"}
+
+
+def test_variants_of_the_data_have_models_and_labels_of_their_own(tmp_path):
+    results = assess.run(plan(variants=(assess.GIVEN, assess.CLEAN), **ONE), tmp_path, workers=1, progress=False)
+    task = data.leaks.deduplicated(copied())
+    assert torch.equal(results.labels("unseen", assess.CLEAN), task.unseen.labels)
+    assert len(results.labels("unseen")) == len(task.unseen) + 1
+    model = models.resnet18(3, seed=1, **results.plan.network)
+    model.load_state_dict(results.weights(1, assess.CLEAN))
+    assert torch.equal(results.logits("original", "test", variant=assess.CLEAN)[:, 1], predict(model, task.test))
+    assert not torch.equal(results.weights(1)["fc.weight"], results.weights(1, assess.CLEAN)["fc.weight"])
+    assert results.measures("finetune") != results.measures("finetune", assess.CLEAN)
+
+
+def test_one_model_per_original_is_measured_as_by_hand(tmp_path):
+    results = assess.run(plan(originals=3, **ONE), tmp_path / "run", workers=1, progress=False)
+    assert len(list((tmp_path / "run" / "models").glob("retrained-*"))) == 3
+    task = copied()
+    y = {name: getattr(task, name).labels for name in ("forget", "unseen", "test")}
+    z, other = ({name: results.logits("retrained", name)[:, o] for name in y} for o in (1, 2))
+    own = {name: results.logits("finetune", name, 1)[:, 0] for name in y}
+    by_hand, found = audit.scores(own, y), results.measures("finetune")[1]
+    assert found["top2"] == by_hand.top2.point
+    assert found["final score"] == by_hand.final_score
+    assert found["JS distance"] == by_hand.js_distance
+    right = [audit.accuracy(each["forget"], y["forget"]).point for each in (own, z, other)]
+    assert found["forget gap"] == right[0] - right[1]
+    assert found["distance"] == max(abs(found["forget gap"]), abs(found["test gap"]))
+    assert found["activation"] == audit.activation_distance(own["forget"], z["forget"]).point
+    null = results.measures("null")[1]  # an oracle against the next one
+    assert null["forget gap"] == right[1] - right[2]
+    assert {"ε̂", "told apart"}.isdisjoint(found)
+
+
+def test_where_there_is_a_distribution_epsilon_is_among_the_measures(finished):
+    found, row = finished.measures("finetune")[1], finished.rows[2]
+    assert found["ε̂"] == row.epsilon[1].median
+    assert found["told apart"] == (row.epsilon[1].lower > 0).mean()
+    expected = finished.scores("finetune", 1)["test"].mean() - finished.scores("retrained")["test"].mean()
+    assert found["test gap"] == pytest.approx(float(expected))
+
+
+def test_each_row_gets_the_factor_with_the_best_validation_score_and_a_form_that_of_its_method(tmp_path):
+    rows = {
+        "gli": {"recipe": Recipe(1, 0.001, 16)},
+        "released": {"method": "gli", "title": "GLI, released", "frozen_after": 1, "select": "reported"},
+        "finetune": {"recipe": Recipe(1, 0.001, 16)},
+    }
+    p = plan(methods=rows, factors=(1, 30, 1e30), nonmembers="mislabelled", originals=1, **ONE)
+    results = assess.run(p, tmp_path, workers=1, progress=False)
+    assert set(results.trials) == {"gli", "finetune"}
+    for row, tried in results.trials.items():
+        assert set(tried) == {1, 30, 1e30}
+        assert results.chosen[row] == max(p.factors, key=lambda f, t=tried: t[f]["validation"])
+    assert results.trials["finetune"][1e30]["validation"] == float("-inf")  # its loss is not finite
+    assert results.chosen["released"] == results.chosen["gli"]
+    assert results.measures("released")[0]["factor"] == results.chosen["gli"]
+    assert p.options("finetune", 30)["recipe"].lr == pytest.approx(0.03)
+    task, seed = copied(), p.seed_of(Job("finetune", 999, 0, factor=30))
+    spare = models.resnet18(3, seed=0, **p.network)
+    spare.load_state_dict(results.weights(999))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    unlearned = unlearn.finetune(spare, task.request, p.options("finetune", 30)["recipe"], seed=seed, progress=False)
+    torch.set_num_threads(threads)
+    others = data.mislabelled(task.val)
+    score = unlearn.validation_score(unlearned, task.request, others)
+    assert results.trials["finetune"][30]["validation"] == score
+    assert "GLI, released" in str(results.table({"final": "final score"}))
+
+
+def test_part_of_an_experiment_can_be_read(tmp_path):
+    results = assess.run(plan(originals=3, **ONE), tmp_path, workers=1, progress=False)
+    whole = results.measures("finetune")
+    (tmp_path / "models" / "finetune-1-000.safetensors").unlink()
+    part = Assessment.open(tmp_path)
+    assert part.measures("finetune") == [whole[0], whole[2]]
+    (tmp_path / "models" / "original-000.safetensors").unlink()
+    assert len(Assessment.open(tmp_path).measures("original")) == 2
+    with pytest.raises(InputError, match="holds no experiment"):
+        Assessment.open(tmp_path / "models")
+
+
+def test_what_is_recorded_reads_as_what_was_measured(tmp_path):
+    p = plan(originals=2, variants=(assess.GIVEN, assess.CLEAN), factors=(1, 2), **ONE)
+    results = assess.run(p, tmp_path / "run", workers=1, progress=False)
+    assert [path.name for path in results.record(tmp_path / "kept")] == ["0.json", "1.json"]
+    again = assess.read(tmp_path / "kept")
+    assert again.plan == p
+    for variant in p.variants:
+        for row in results.order:
+            assert again.measures(row, variant) == results.measures(row, variant)
+    assert (again.chosen, again.trials) == (results.chosen, results.trials)
+    assert sum(path.stat().st_size for path in (tmp_path / "kept").iterdir()) < 20_000
+    with pytest.raises(InputError, match="holds no recorded measures"):
+        assess.read(tmp_path)
+
+
+def test_results_are_published_under_the_names_of_the_reported_tables(finished, monkeypatch):
+    published = {}
+    monkeypatch.setattr("mulib.show.glue", lambda name, value, spec="": published.update({name: value}))
+    finished.glue("mufac", rows={"finetune": "released"}, measures=("test", "forget gap", "ε̂"))
+    assert published["mufac.released.test_accuracy"] == finished.mean("finetune", "test")
+    assert published["mufac.released.test_accuracy.spread"] == finished.deviation("finetune", "test")
+    assert published["mufac.released.test_accuracy.shown"] == finished.cell("finetune", "test")
+    assert {name.split(".")[2] for name in published} == {"test_accuracy", "forget_gap", "epsilon"}
+
+
+def test_a_dry_run_counts_and_trains_nothing(tmp_path):
+    folder = tmp_path / "run"
+    command = ["assess", "mufac", "--tier", "smoke", "--originals", "1", "--method", "finetune", "--workers", "1"]
+    command += ["--folder", str(folder), "--dry-run"]
+    first = CliRunner().invoke(main, command)
+    assert first.exit_code == 0, first.output
+    assert not folder.exists()
+    lines = {line.split("  ")[0]: line.split() for line in first.output.splitlines()}
+    assert lines["finetune"][1:3] == ["0", "2"]
+    assert lines["one at a time"][4:6] == ["0", "6"]
+
+
+def test_what_is_there_is_counted_and_tells_how_long_the_rest_takes(finished):
+    view = assess.outlook(plan(models=3), finished.folder, workers=2)
+    assert (view.there["finetune"], view.missing["finetune"], view.missing["retrained"]) == (4, 2, 2)
+    assert view.left == pytest.approx((2 * view.each("finetune") + 2 * view.each("retrained")) / 2)
+    longer = plan(methods={"finetune": {"recipe": Recipe(3, 0.01, 16)}})
+    (finished.folder / "models" / "original-000.safetensors").rename(finished.folder / "models" / "x")
+    for file in (finished.folder / "models").glob("finetune*"):
+        file.unlink()
+    view = assess.outlook(longer, finished.folder, workers=1)
+    assert view.each("finetune") == pytest.approx(1.5 * max(view.each("retrained"), view.each("original")))
 
 
 def test_unknown_plans_methods_and_task_options():

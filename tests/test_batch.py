@@ -85,7 +85,7 @@ def test_the_command_says_what_a_grid_leaves_no_room_for(book):
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(book, monkeypatch):
     with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 .*: start one"):
-        list(batch.run_on_dask([], "tcp://127.0.0.1:9", timeout=1))
+        list(batch.execute_on_dask([], "tcp://127.0.0.1:9", timeout=1))
 
 
 @pytest.mark.book

@@ -54,8 +54,8 @@ def test_copies_across_sets_are_counted_by_set(parts):
     unseen.images[2] = unseen.images[3] = train.images[3]  # twice in unseen, once in forget
     test.images[4] = unseen.images[6]
     found = leaks.check(make_task(parts))
-    assert found.pairs["forget/retain"] == leaks.Overlap(images=1, files=0, pictures=1, near=0, people=0)
-    assert found.pairs["forget/unseen"] == leaks.Overlap(images=1, files=0, pictures=1, near=0, people=0)
+    assert found.pairs["forget/retain"] == leaks.Count(images=1, files=0, pictures=1, near=0, people=0)
+    assert found.pairs["forget/unseen"] == leaks.Count(images=1, files=0, pictures=1, near=0, people=0)
     assert found.pairs["train/unseen"].images == 1
     assert found.pairs["test/unseen"].images == 1
     assert found.pairs["retain/unseen"].images == found.pairs["train/test"].images == 0
@@ -69,7 +69,7 @@ def test_near_copies_are_found_and_are_no_copies(parts):
     test.images[0] = blurred(train.images[1])
     test.images[1] = blurred(test.images[2])
     found = leaks.check(make_task(parts))
-    assert found.pairs["forget/test"] == leaks.Overlap(images=0, files=0, pictures=0, near=1, people=0)
+    assert found.pairs["forget/test"] == leaks.Count(images=0, files=0, pictures=0, near=1, people=0)
     assert found.sets["test"].near == 2
     assert found.pairs["retain/test"].near == 0
     assert found.sets["test"].pictures == 6

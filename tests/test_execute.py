@@ -14,7 +14,7 @@ import pytest
 from projects import code, command, mulib, notebook, parameters, project, prose
 
 from mulib import InputError
-from mulib.press import runs as execute
+from mulib.press import runs as press
 from mulib.press.record import Record
 
 GOOD = notebook(
@@ -138,7 +138,7 @@ def test_a_notebook_without_parameters_gets_none(tmp_path):
     assert mulib(folder, "run", "--tier", "smoke").returncode == 0
     assert Record.read(folder / "_executed/runs/smoke/plain.seed0.json").asked["parameters"] == {}
     with pytest.raises(InputError, match="has no parameter 'seed'; it has: none"):
-        execute.plan(folder, [folder / "notebooks" / "plain.ipynb"], "smoke", [0], {"seed": 1})
+        press.plan(folder, [folder / "notebooks" / "plain.ipynb"], "smoke", [0], {"seed": 1})
 
 
 @pytest.mark.book
@@ -151,7 +151,7 @@ def test_plain_papermill_takes_the_tier_s_file(tmp_path):
 
 def test_values_are_python_literals_or_text():
     given = [("lr", "1e-3"), ("sizes", "[1, 2]"), ("on", "True"), ("dataset", "cifar10")]
-    assert execute.parse_overrides(given) == {"lr": 1e-3, "sizes": [1, 2], "on": True, "dataset": "cifar10"}
+    assert press.parse_overrides(given) == {"lr": 1e-3, "sizes": [1, 2], "on": True, "dataset": "cifar10"}
 
 
 @pytest.mark.book
@@ -178,7 +178,7 @@ def test_a_run_killed_between_notebook_and_record_is_run_again(ran):
     folder, _ = ran
     path = folder / "_executed/runs/smoke/00_good.seed3.ipynb"
     path.write_text(path.read_text() + "\n")  # as if only the notebook of a later run had been put in place
-    (job,) = execute.plan(folder, [folder / "notebooks" / "00_good.ipynb"], "smoke", [3])
+    (job,) = press.plan(folder, [folder / "notebooks" / "00_good.ipynb"], "smoke", [3])
     assert not job.done()
 
 

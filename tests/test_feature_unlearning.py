@@ -154,7 +154,7 @@ def test_looking_at_maps_restores_the_mode(network, request_, training):
 
 @pytest.mark.parametrize("channel", [-1, 8])
 def test_a_filter_out_of_range(network, request_, channel):
-    with pytest.raises(InputError, match=f"no filter {channel} in 'layer3': expected 0 … 7"):
+    with pytest.raises(InputError, match=f"no channel {channel} in 'layer3': expected 0 … 7"):
         feature_maps(network, request_.retain, channels=[channel])
 
 
@@ -331,7 +331,7 @@ def test_blank_filter_is_finetuning_on_blanked_images(network, request_):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"filter": 99}, "no filter 99"),
+        ({"filter": 99}, "no channel 99"),
         ({"threshold": 1.5}, "expected 0 … 1"),
         ({"layer": "layer9"}, r"no layer 'layer9'.*layer"),
         ({"layer": "fc", "filter": 0}, "gives no maps"),

@@ -102,7 +102,7 @@ def test_the_chosen_filter_is_a_parameter(html):
     assert (given["chosen.iou"], given["moved.after"]) != (best["chosen.iou"], best["moved.after"])
     process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 999)
     assert process.returncode == 1
-    assert "there is no filter 999 in 'layer3': expected 0 … 15" in process.stderr
+    assert "there is no channel 999 in 'layer3': expected 0 … 15" in process.stderr
 
 
 def _metrics(path):

@@ -3,8 +3,6 @@
 import json
 import math
 import os
-import subprocess
-import sys
 
 import nbformat
 import pytest
@@ -88,13 +86,6 @@ def test_what_papermill_adds_is_not_the_notebook_s_code():
     assert code_cells(notebook(code("1"), code("seed = 3", tags=["injected-parameters"]))) == ["1"]
 
 
-def test_the_library_needs_nothing_of_the_book():
-    absent = ["papermill", "nbformat", "nbclient", "IPython", "ipywidgets", "jupyter_client", "sphinx"]
-    modules = "mulib.press.record, mulib.press.verdicts, mulib.show"
-    script = f"import sys; sys.modules.update(dict.fromkeys({absent})); import {modules}"
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
 @pytest.mark.parametrize(
     ("printed", "ours", "spread", "agreement", "verdict"),
     [
@@ -122,6 +113,13 @@ def test_verdicts_follow_the_rules(printed, ours, spread, agreement, verdict):
     assert reported.judge(printed, ours, spread, agreement)[0] == verdict
 
 
+PAPER = {
+    "paper": "key",
+    "title": "T",
+    "setting": {"13_x": {"data": "cifar10", "smaller": "8 models", "otherwise": "digits"}},
+}
+
+
 def table(**changes):
     row = {"label": "finetune", "values": {"epsilon": "3.74", "accuracy": "94.58"}}
     columns = {"epsilon": {"label": "ε̂"}, "accuracy": {"label": "accuracy"}}
@@ -129,45 +127,115 @@ def table(**changes):
     return {**plain, "columns": columns, "rows": {"finetune": row}, **changes}
 
 
+def said(*records, smaller=""):
+    """Records as evidence of one kind."""
+    return [reported.Evidence(each, reported.PAGE if smaller else reported.PAPER_TIER, smaller) for each in records]
+
+
 def test_a_number_is_read_from_the_first_record_that_holds_it():
     paper, quick = record("paper", **{"t.finetune.epsilon": 3.74}), record(**{"t.finetune.accuracy": 90.0})
-    epsilon, accuracy = reported.compare_table(table(), [paper, quick])
-    assert (epsilon.verdict, epsilon.record) == ("reproduced", paper)
-    assert (accuracy.verdict, accuracy.record, accuracy.difference) == ("failed", quick, pytest.approx(-4.58))
+    epsilon, accuracy = reported.judge_table(PAPER, table(), [*said(paper), *said(quick, smaller="8 models")])
+    assert (epsilon.verdict, epsilon.record, epsilon.smaller) == ("reproduced", paper, "")
+    assert (accuracy.verdict, accuracy.record) == ("smaller setting: disagrees", quick)
+    assert (accuracy.difference, accuracy.smaller) == (pytest.approx(-4.58), "8 models")
 
 
 def test_a_number_that_no_run_holds_is_not_attempted():
-    (_, accuracy) = reported.compare_table(table(), [record(**{"t.finetune.epsilon": 3.74})])
+    (_, accuracy) = reported.judge_table(PAPER, table(), said(record(**{"t.finetune.epsilon": 3.74})))
     assert (accuracy.verdict, accuracy.reason) == ("not attempted", "our runs do not hold it")
 
 
 def test_a_table_that_compares_nothing_fails():
     with pytest.raises(InputError, match="holds a number of t"):
-        reported.compare_table(table(), [record(other=1.0)])
+        reported.judge_table(PAPER, table(), said(record(other=1.0)))
 
 
-def test_a_claim_has_the_verdict_that_its_notebook_recorded():
-    claim = {"id": "best", "text": "It is best.", "source": "", "notebook": "13_x"}
-    held = record(**{"claim.best": "partial", "claim.best.reason": "By a hair."})
-    found = reported.compare_claim(claim, [held])
-    assert (found.verdict, found.reason) == ("partial", "By a hair.")
+@pytest.mark.parametrize(
+    ("smaller", "evidence", "verdicts"),
+    [
+        ("", None, ["reproduced", "partial", "failed"]),
+        ("8 models", reported.PUBLISHED, ["reproduced", "partial", "failed"]),
+        ("8 models", None, [f"smaller setting: {word}" for word in ("agrees", "open", "disagrees")]),
+    ],
+)
+def test_no_claim_fails_in_anything_but_the_papers_setting(smaller, evidence, verdicts):
+    """A `failed` that a quick run glued is planted; only the paper's setting and published files keep the word."""
+    claim = CLAIM | ({"evidence": evidence} if evidence else {})
+    for word, verdict in zip(reported.FULL, verdicts, strict=True):
+        held = record(**{"claim.best": word, "claim.best.reason": "By a hair."})
+        found = reported.judge_claim(PAPER, claim, said(held, smaller=smaller))
+        assert (found.verdict, found.reason) == (verdict, "By a hair.")
+        assert found.smaller == (smaller if verdict not in reported.FULL else "")
+
+
+def test_a_claim_has_one_of_the_known_verdicts():
     with pytest.raises(InputError, match="must be one of"):
-        reported.compare_claim(claim, [record(**{"claim.best": "maybe"})])
+        reported.judge_claim(PAPER, CLAIM, said(record(**{"claim.best": "maybe"})))
 
 
-def test_a_recorded_run_at_full_size_speaks_before_the_rendered_one(tmp_path):
-    record("paper", a=1.0).write(tmp_path / "book" / "results" / "b.json")
-    record("quick", a=3.0).write(tmp_path / "book" / "results" / "a.json")
-    record("smoke", a=2.0).write(tmp_path / "_executed" / "notebooks" / "13_x.json")
-    found = reported.read_records(tmp_path, "13_x")
-    assert [entry.asked["tier"] for entry in found] == ["paper", "smoke", "quick"]
+def test_runs_speak_in_the_order_of_their_evidence(tmp_path):
+    """The paper tier on the paper's data, the paper's data, other data, the page; the kind says what was smaller."""
+    for name, tier, dataset in (("a", "quick", "digits"), ("b", "quick", "cifar10"), ("c", "paper", "cifar10")):
+        at(record(tier, a=1.0), dataset).write(tmp_path / "book" / "results" / f"{name}.json")
+    at(record("smoke", a=2.0), "cifar10").write(tmp_path / "_executed" / "notebooks" / "13_x.json")
+    found = reported.read_evidence(tmp_path, PAPER, "13_x")
+    assert [each.kind for each in found] == list(reported.RUNS)
+    assert [each.smaller for each in found] == ["", "8 models", "digits", "8 models"]
+
+
+@pytest.mark.parametrize(
+    ("tier", "dataset", "setting", "own", "smaller"),
+    [
+        ("paper", "cifar10", {}, {}, ""),
+        ("quick", "cifar10", {}, {}, "8 models"),
+        ("paper", "digits", {}, {}, "digits"),  # the paper tier of another data set is not the paper's setting
+        ("paper", None, {}, {}, "digits"),  # nor is a run that does not say what it ran on
+        ("paper", "cifar10", {}, {"setting": "a third of the epochs"}, "a third of the epochs"),
+        ("paper", "cifar10", {"paper_tier": "tuned rates"}, {}, "tuned rates"),
+        ("quick", "cifar10", {}, {"setting": "4 models"}, "4 models"),
+    ],
+)
+def test_what_is_smaller_is_said_by_the_run_or_by_the_papers_file(tmp_path, tier, dataset, setting, own, smaller):
+    at(record(tier, a=1.0, **own), dataset).write(tmp_path / "book" / "results" / "a.json")
+    paper = {**PAPER, "setting": {"13_x": {**PAPER["setting"]["13_x"], **setting}}}
+    (found,) = reported.read_evidence(tmp_path, paper, "13_x")
+    assert found.smaller == smaller
+    assert (found.kind == reported.PAPER_TIER) == (not smaller)
+
+
+def at(held, dataset):
+    """The record of a run on `dataset`."""
+    parameters = {"seed": 0} | ({"dataset": dataset} if dataset else {})
+    return Record({**held.asked, "parameters": parameters}, held.came_out, held.came_from)
+
+
+def test_a_run_that_names_no_data_has_that_of_its_notebook(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    cell = code('dataset = "cifar10"  # or "digits"', tags=["parameters"])
+    nbformat.write(notebook(cell), tmp_path / "notebooks" / "13_x.ipynb")
+    at(record("paper", a=1.0), None).write(tmp_path / "book" / "results" / "a.json")
+    (found,) = reported.read_evidence(tmp_path, PAPER, "13_x")
+    assert found.kind == reported.PAPER_TIER
+
+
+def test_a_claim_has_one_verdict_for_each_of_its_settings(tmp_path):
+    settings = {"one": "Setting 1.", "two": {"text": "Setting 2.", "glued": "old_name"}}
+    claims = [{**CLAIM, "settings": settings}]
+    (tmp_path / "p.yml").write_text(yaml.safe_dump({**PAPER, "claims": claims}))
+    paper = reported.read_paper(tmp_path / "p.yml")
+    held = said(record("paper", **{"claim.best.one": "failed", "claim.old_name": "reproduced"}))
+    found = [reported.judge_claim(paper, claim, held) for claim in paper["claims"]]
+    assert [(v.id, v.verdict, v.column) for v in found] == [
+        ("claim.best.one", "failed", "Setting 1."),
+        ("claim.best.two", "reproduced", "Setting 2."),
+    ]
 
 
 @pytest.fixture
 def reproduced(tmp_path, monkeypatch):
     """A project whose one notebook reproduced a number and a claim, accepted as such."""
     monkeypatch.chdir(tmp_path)
-    paper = {"paper": "key", "title": "T", "tables": [table()], "claims": [CLAIM]}
+    paper = {**PAPER, "tables": [table()], "claims": [CLAIM]}
     (tmp_path / "book" / "reported").mkdir(parents=True)
     (tmp_path / "notebooks" / "params").mkdir(parents=True)
     (tmp_path / "book" / "reported" / "key.yml").write_text(yaml.safe_dump(paper))
@@ -180,7 +248,7 @@ CLAIM = {"id": "best", "text": "It is best.", "source": "abstract", "notebook": 
 
 
 def rendered(folder, tier="quick", **metrics):
-    record(tier, **metrics).write(folder / "_executed" / "notebooks" / "13_x.json")
+    at(record(tier, **metrics), "cifar10").write(folder / "_executed" / "notebooks" / "13_x.json")
 
 
 def report(*arguments):
@@ -190,9 +258,12 @@ def report(*arguments):
 def test_the_report_prints_the_verdicts(reproduced):
     result = report()
     assert result.exit_code == 0
-    assert "key: numbers: 1 reproduced, 1 failed\n  reproduced     It is best." in result.output
+    assert "key: numbers: 1 smaller setting: agrees, 1 smaller setting: disagrees\n" in result.output
+    assert "\n  smaller setting: agrees  It is best." in result.output
+    assert "Smaller in 13_x: 8 models." in result.output
     rows = {row["id"]: row["verdict"] for row in json.loads(report("--json").stdout)}
-    assert rows == {"t.finetune.epsilon": "reproduced", "t.finetune.accuracy": "failed", "claim.best": "reproduced"}
+    agrees, disagrees = "smaller setting: agrees", "smaller setting: disagrees"
+    assert rows == {"t.finetune.epsilon": agrees, "t.finetune.accuracy": disagrees, "claim.best": agrees}
     assert "has no paper 'other': expected one of key" in report("other").output
 
 
@@ -200,16 +271,22 @@ def test_a_planted_regression_is_flagged_until_it_is_accepted(reproduced):
     rendered(reproduced, **{"t.finetune.epsilon": 9.0, "t.finetune.accuracy": 94.58, "claim.best": "failed"})
     result = report()
     assert result.exit_code == 1
-    assert "no longer reproduced: claim.best is failed" in result.stderr
-    assert "no longer reproduced: t.finetune.epsilon is failed (other digits, spread unknown)" in result.stderr
-    assert "accuracy" not in result.stderr  # it was failed, and is better now
+    assert "no longer holds: claim.best is smaller setting: disagrees" in result.stderr
+    told = "t.finetune.epsilon is smaller setting: disagrees (other digits, spread unknown)"
+    assert f"no longer holds: {told}" in result.stderr
+    assert "accuracy" not in result.stderr  # it disagreed, and is better now
     assert report("--accept").exit_code == 0
+    assert report().exit_code == 0
+
+
+def test_a_full_verdict_in_the_place_of_a_smaller_one_is_no_regression(reproduced):
+    rendered(reproduced, "paper", **{"t.finetune.epsilon": 3.74, "claim.best": "reproduced"})
     assert report().exit_code == 0
 
 
 def test_a_claim_that_its_notebook_no_longer_records_is_a_regression(reproduced):
     rendered(reproduced, **{"t.finetune.epsilon": 3.74})
-    assert "no longer reproduced: claim.best is not attempted" in report().stderr
+    assert "no longer holds: claim.best is not attempted" in report().stderr
 
 
 def test_what_was_not_run_here_or_in_smoke_only_is_no_regression_and_stays_accepted(reproduced):
@@ -236,15 +313,39 @@ def test_the_four_papers_are_there():
     assert len(PAPERS) == 4
 
 
-@pytest.mark.parametrize("change", ["caption: x", "agreement: close", "notebook: null"])
-def test_a_file_that_breaks_the_schema_is_one_sentence(tmp_path, change):
-    text = "paper: p\ntitle: t\ntables:\n- {id: t, source: s, columns: {}, rows: {}, %s}\n"
-    fields = {"caption": "c", "agreement": "digits", "notebook": "n"}
-    key, value = change.split(": ")
-    if key == "caption":
-        del fields["caption"]
-    else:
-        fields[key] = value
-    (tmp_path / "p.yml").write_text(text % ", ".join(f"{k}: {v}" for k, v in fields.items()))
-    with pytest.raises(InputError, match=r"p\.yml: table 't'"):
+def broken(**changes):
+    """A paper's file with one table, and what breaks it."""
+    plain = {
+        "id": "t",
+        "source": "s",
+        "columns": {},
+        "rows": {},
+        "caption": "c",
+        "agreement": "digits",
+        "notebook": "13_x",
+    }
+    fields = {name: value for name, value in {**plain, **changes}.items() if value != "absent"}
+    return {**PAPER, "tables": [fields]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"caption": "absent"}, "lacks caption"),
+        ({"agreement": "close"}, "agreement 'close'"),
+        ({"notebook": None}, "names no notebook and so needs a reason"),
+        ({"notebook": "07_y"}, "`setting` must say what a run of 07_y below the paper tier lacks"),
+        ({"evidence": "hearsay"}, "evidence 'hearsay'; it must be 'published files', 'arithmetic' or left out"),
+    ],
+)
+def test_a_file_that_breaks_the_schema_is_one_sentence(tmp_path, change, message):
+    (tmp_path / "p.yml").write_text(yaml.safe_dump(broken(**change)))
+    with pytest.raises(InputError, match=r"p\.yml: table 't'.*" + message):
+        reported.read_paper(tmp_path / "p.yml")
+
+
+def test_a_claim_that_arithmetic_decides_needs_its_function(tmp_path):
+    claim = {**CLAIM, "evidence": "arithmetic"}
+    (tmp_path / "p.yml").write_text(yaml.safe_dump({**PAPER, "claims": [claim]}))
+    with pytest.raises(InputError, match="write its function in mulib/press/arithmetic"):
         reported.read_paper(tmp_path / "p.yml")

@@ -8,6 +8,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 from mdit_py_plugins.anchors.index import slugify
@@ -16,10 +17,11 @@ from sphinx.errors import ExtensionError
 from mulib import InputError
 from mulib.press.record import Record
 from mulib.press.runs import find_notebooks, staged
-from mulib.press.verdicts import RULES, VERDICTS, compare_claim, compare_table, read_papers, read_records
+from mulib.press.verdicts import ARITHMETIC, FULL, RULES, SMALLER, VERDICTS, judge_papers
 from mulib.show.glue import format_value, glued
 
 COLOURS = {"reproduced": "success", "partial": "warning", "failed": "danger", "not attempted": "muted"}
+COLOURS |= dict.fromkeys(SMALLER.values(), "info")
 
 
 def reported_page(root):
@@ -27,42 +29,53 @@ def reported_page(root):
 
     Raises InputError when not one of them was compared with a run.
     """
-    papers = read_papers(root)
-    papers.sort(key=lambda paper: all(table["notebook"] is None for table in paper.get("tables", [])))
-    parts, counts = [], dict.fromkeys(VERDICTS, 0)
-    for paper in papers:
-        parts.append(f"## {paper['title']}\n\n{{cite:t}}`{paper['paper']}`\n")
-        for table in paper.get("tables", []):
-            found = compare_table(table, _records(root, table))
-            parts.append(_table(table, found))
-            for comparison in found:
-                counts[comparison.verdict] += 1
-    if not sum(counts[verdict] for verdict in VERDICTS[:3]):
+    by_paper = {}
+    for paper, table, found in judge_papers(root):
+        if "rows" in table:
+            by_paper.setdefault(paper["paper"], (paper, []))[1].append((table, found))
+    papers = sorted(by_paper.values(), key=lambda each: all(table["notebook"] is None for table, _ in each[1]))
+    every = [item for _, tables in papers for _, found in tables for item in found]
+    if not any(item.record for item in every):
         raise InputError("book/reported was compared with no run at all; run the notebooks, or record their runs")
-    rules = "\n".join(f"- *{name}*: {rule}." for name, rule in RULES.items())
-    return "\n\n".join([_counted(counts), f"How a number is judged:\n\n{rules}", *parts])
+    parts = [_counted(every, "Numbers"), "How a number is judged:"]
+    parts.append("\n".join(f"- *{name}*: {rule}." for name, rule in RULES.items()))
+    for paper, tables in papers:
+        parts += [f"## {paper['title']}\n\n{{cite:t}}`{paper['paper']}`\n", *(_table(*each) for each in tables)]
+    return "\n\n".join(parts)
 
 
 def claims_page(root, wanted=None):
     """Return the Markdown of every claim in words, its verdict and where the evidence stands; of one paper, or of all.
 
-    Raises InputError when there is no such paper.
+    The page of all opens with what is decided in the papers' own settings. Raises InputError for an unknown paper.
     """
-    papers = [paper for paper in read_papers(root) if wanted in (None, paper["paper"])]
-    if not papers:
+    by_paper = {}
+    for paper, claim, found in judge_papers(root):
+        if wanted in (None, paper["paper"]) and "rows" not in claim:
+            by_paper.setdefault(paper["paper"], (paper, []))[1].append((claim, *found))
+    if not by_paper:
         raise InputError(f"book/reported has no paper {wanted!r}")
-    parts, counts = [], dict.fromkeys(VERDICTS, 0)
-    for paper in papers:
-        rows = []
-        for claim in paper.get("claims", []):
-            item = compare_claim(claim, _records(root, claim))
-            counts[item.verdict] += 1
-            said = [_text(item.row), _text(claim["source"]), f"{_badge(item.verdict)} {_text(item.reason)}"]
-            rows.append([*said, _evidence(root, claim, item.record)])
-        if wanted is None:
-            parts.append(f"## {paper['title']}\n\n{{cite:t}}`{paper['paper']}`")
-        parts.append(_pipe_table(["claim", "where", "verdict", "evidence"], rows))
-    return "\n\n".join([_counted(counts, "Claims"), *parts] if wanted is None else parts)
+    if wanted is not None:
+        return _claims(root, by_paper[wanted][1])
+    every = [(claim, item) for _, claims in by_paper.values() for claim, item in claims]
+    decided = sorted(
+        ((claim, item) for claim, item in every if item.verdict in FULL), key=lambda each: FULL.index(each[1].verdict)
+    )
+    parts = ["## What holds in the papers' own settings", _claims(root, decided)]
+    for paper, claims in by_paper.values():
+        parts += [f"## {paper['title']}", f"{{cite:t}}`{paper['paper']}`", _claims(root, claims)]
+    return "\n\n".join([_counted([item for _, item in every], "Claims"), *parts])
+
+
+def _claims(root, judged):
+    """Return the table of (claim, Verdict) pairs; a claim stands once, beside the first of its settings."""
+    rows, above = [], (None, None)
+    for claim, item in judged:
+        here = item.row, claim["source"]
+        words, where = ("" if same == that else _text(same) for same, that in zip(here, above, strict=True))
+        said, above = [words, _text(item.column), where if not words else _text(claim["source"])], here
+        rows.append([*said, f"{_badge(item.verdict)} {_text(item.reason)}", _evidence(root, claim, item)])
+    return _pipe_table(["claim", "setting", "where", "verdict", "evidence"], rows)
 
 
 def fidelity_page(root, numbers):
@@ -114,7 +127,7 @@ def _table(table, found):
             for row in table["rows"].values()
         ]
         return "\n\n".join([*lines, _folded(f"The {len(found)} reported numbers", _pipe_table(head, rows))])
-    runs = dict.fromkeys(_run(item.record) for item in found if item.record)
+    runs = dict.fromkeys(_speaks(item) for item in found if item.record)
     rows = [
         [
             _text(item.row) if item.row != above else "",
@@ -128,13 +141,21 @@ def _table(table, found):
         for above, item in zip([None, *(item.row for item in found)], found, strict=False)
     ]
     head = ["", "quantity", "reported", "ours", "difference", "verdict", *(["run"] if len(runs) > 1 else [])]
-    ours = f" Ours: {next(iter(runs))}." if len(runs) == 1 else ""
-    return "\n\n".join([*lines, f"Judged by *{table['agreement']}*.{ours}", _pipe_table(head, rows)])
+    speaks = "".join(f" Ours: {each}." for each in runs)
+    return "\n\n".join([*lines, f"Judged by *{table['agreement']}*.{speaks}", _pipe_table(head, rows)])
 
 
-def _evidence(root, claim, record):
-    """Return a link to the section of the notebook that records the claim, and the run; "–" where there is none."""
-    if record is None:
+def _speaks(item):
+    """Say which run speaks, of what kind it is, and what was smaller in it than in the paper."""
+    smaller = f"; smaller: {_text(item.smaller)}" if item.smaller else ""
+    return f"{_text(item.evidence)} ({_run(item.record)}){smaller}"
+
+
+def _evidence(root, claim, item):
+    """Return a link to the section of the notebook that records the claim, and what speaks; "–" where nothing does."""
+    if item.evidence == ARITHMETIC:
+        return "arithmetic on the [printed numbers](reported_and_reproduced.md)"
+    if item.record is None:
         return "–"
     (path,) = find_notebooks(root, [claim["notebook"]])
     heading = found = None
@@ -142,14 +163,12 @@ def _evidence(root, claim, record):
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             heading = (re.findall(r"^##+ (.+)$", source, re.MULTILINE) or [heading])[-1]
-        elif claim["id"] in source:  # where it is named last, the verdict is given
+        elif (
+            claim.get("glued", claim["id"].rpartition(".")[2]) in source
+        ):  # where it is named last, the verdict is given
             found = heading
     anchor = f"#{slugify(found)}" if found else ""
-    return f"[{_text(found or claim['notebook'])}](../notebooks/{claim['notebook']}.ipynb{anchor}); {_run(record)}"
-
-
-def _records(root, entry):
-    return read_records(root, entry["notebook"]) if entry["notebook"] else []
+    return f"[{_text(found or claim['notebook'])}](../notebooks/{claim['notebook']}.ipynb{anchor}); {_speaks(item)}"
 
 
 def _machines(records):
@@ -166,7 +185,8 @@ def _machines(records):
     return [f"**{', '.join(names)}** ran on: {_text(text)}" for text, names in seen.items()]
 
 
-def _counted(counts, what="Numbers"):
+def _counted(items, what):
+    counts = Counter(item.verdict for item in items)
     numbers = ", ".join(f"{_badge(verdict)} {counts[verdict]}" for verdict in VERDICTS)
     return f"{what} on this page: {numbers}."
 

@@ -6,48 +6,68 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 from mulib import files, unlearn
-from mulib.data import catalogue
+from mulib.data import catalogue, leaks
 from mulib.data.sets import Task
 from mulib.errors import InputError
-from mulib.recipe import Recipe
+from mulib.recipe import Recipe, Steps
+
+GIVEN, CLEAN = "as given", "without copies"  # what `variants` may hold
+SPARE = 999  # the original that rates are tried on, which is in no table
+SELECT = ("validation", "reported")  # how a row like GLI may choose among its own batches
+GROWS = ("originals", "models", "own", "methods", "variants")  # in what plans may differ that share a folder
 
 
 class Job(NamedTuple):
-    """One model: its kind ("original", "retrained" or a method), the original it starts from, and its number."""
+    """One model: its kind ("original", "retrained" or a row), the original it starts from, its number, the variant of
+    the data, and of a trial the multiple of the row's rates."""
 
     kind: str
     original: int | None
     index: int
+    variant: str = GIVEN
+    factor: float | None = None
 
     @property
     def name(self) -> str:
         """What its file is called."""
+        where = "" if self.variant == GIVEN else self.variant.replace(" ", "-") + "."
         start = "" if self.original is None else f"-{self.original}"
-        return f"{self.kind}{start}-{self.index:03d}"
+        return f"{where}{self.kind}{start}-{self.index:03d}" + ("" if self.factor is None else f"-x{self.factor:g}")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Original models; 2·`models` retrained ones, half as reference, half as the null row; and unlearned ones.
+    """Original, retrained and unlearned models on each variant of the data.
 
-    Of each method there are `models` unlearned models from each of `originals` originals, as in the paper. With `own`
-    there are `models` more, each from an original of its own: then both sides of the comparison draw everything anew,
-    as the definition of (ε, δ)-unlearning has it.
+    Of each row there are `models` unlearned models from each of `originals` originals. With two or more, ε is estimated
+    as in its paper: there are 2·`models` retrained ones, half as reference, half as the null row. With one model, as in
+    most papers, there is one retrained model per original, and the next one is the null row.
+
+    With `own` there are `models` more, each from an original of its own: then both sides of the comparison draw
+    everything anew, as the definition of (ε, δ)-unlearning has it.
 
     Attributes:
         name: what it is called in tables and folders.
         task: a data set that `mulib data` lists, and `task_options` its arguments.
         network: arguments of `models.resnet18` beside the number of outputs, which the labels decide.
         training: of the original and the retrained models.
-        methods: {method: its arguments, recipes among them}, in the order of the table; what is not said is the
-            method's default.
-        originals, models: how many; `models` ≥ 2.
-        own: whether there are `models` further originals, each with one unlearned model per method.
-        seed: of the first model of each kind; no two models of one kind share one.
+        methods: {row: its options}, in the order of the table. A row is a method of that name, or a form of the one
+            that its option "method" names; "title" is what tables call it. The other options are the method's
+            arguments, recipes among them; what is not said is its default. `select` is a word: "validation" takes the
+            batch with the best `unlearn.validation_score`, "reported" the one with the best final score on the very
+            data that is reported.
+        variants: of the data, `GIVEN` and `CLEAN` (`leaks.deduplicated`).
+        factors: multiples of each row's rates. Of several, each row gets the one with the best validation score: each
+            is tried once, on an original that is in no table. A form takes that of its method, where this is a row too.
+        nonmembers: what the score's attack holds against the forget set: "val", or "mislabelled", the same with wrong
+            labels, where wrong labels are to be forgotten.
+        balanced: whether a larger unseen set is cut to the size of the forget set, as for `audit.membership`.
+        originals, models: how many.
+        own: whether there are `models` further originals, each with one unlearned model per row.
+        seed: of the first model of each kind; no two models of one kind and variant share one.
     """
 
     name: str
@@ -56,37 +76,94 @@ class Plan:
     methods: Mapping[str, Mapping[str, object]]
     network: Mapping[str, object]
     task_options: Mapping[str, object]
+    variants: tuple[str, ...] = (GIVEN,)
+    factors: tuple[float, ...] = (1,)
+    nonmembers: str = "val"
+    balanced: bool = True
     originals: int = 3
     models: int = 16
     own: bool = True
     seed: int = 0
 
     def __post_init__(self):
-        if self.originals < 1 or self.models < 2:
-            raise InputError(f"originals is {self.originals} and models {self.models}: expected ≥ 1 and ≥ 2.")
-        for name, options in self.methods.items():
-            known = inspect.signature(unlearn.get(name).run).parameters
-            if unknown := set(options) - set(known):
-                raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected one of {_list(known)}.")
+        if not 1 <= self.originals < SPARE or self.models < 1:
+            raise InputError(f"originals is {self.originals} and models {self.models}: expected ≥ 1 of each.")
+        if not self.variants or (set(self.variants) - {GIVEN, CLEAN}):
+            raise InputError(f"variants is {self.variants!r}: expected some of {GIVEN!r} and {CLEAN!r}.")
+        if not self.factors or min(self.factors) <= 0:
+            raise InputError(f"factors is {self.factors!r}: expected one number above 0 or more.")
+        if self.nonmembers not in ("val", "mislabelled"):
+            raise InputError(f"nonmembers is {self.nonmembers!r}: expected 'val' or 'mislabelled'.")
+        for row in self.methods:
+            known = list(inspect.signature(self.method(row).run).parameters)[2:]
+            if unknown := set(options := self.options(row)) - set(known):
+                raise InputError(
+                    f"{row} has no option {', '.join(sorted(unknown))}: expected one of {', '.join(known)}."
+                )
+            if options.get("select") not in (None, *SELECT):
+                raise InputError(f"{row} has select {options['select']!r}: expected 'validation' or 'reported'.")
 
-    def load(self) -> Task:
-        """The task.
+    @classmethod
+    def of(cls, plain: Mapping) -> Plan:
+        """The plan that `as_dict` wrote."""
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+        methods = {row: {k: _recipe(v) for k, v in options.items()} for row, options in plain["methods"].items()}
+        return cls(**plain | {"training": _recipe(plain["training"]), "methods": methods})
+
+    def load(self, variant: str = GIVEN) -> Task:
+        """The task, or a variant of it.
 
         Raises:
             InputError: the data is not on this machine, or an option does not exist.
         """
-        return catalogue.load(self.task, **self.task_options)
+        task = catalogue.load(self.task, **self.task_options)
+        return task if variant == GIVEN else leaks.deduplicated(task)
 
-    def jobs(self) -> tuple[list[Job], list[Job]]:
-        """The models that start from nothing, and those that start from an original."""
+    def method(self, row: str) -> unlearn.Method:
+        """The method of a row."""
+        return unlearn.get(self.methods[row].get("method", row))
+
+    def title(self, row: str) -> str:
+        """What tables call a row, or another approach."""
+        return self.methods[row].get("title", self.method(row).title) if row in self.methods else row
+
+    def options(self, row: str, factor: float = 1) -> dict[str, object]:
+        """The arguments of a row's method, at a multiple of all its rates; `select` is a word."""
+        given = {name: value for name, value in self.methods[row].items() if name not in ("method", "title")}
+        if factor == 1:
+            return given
+        recipes = {name: given.get(name, recipe) for name, recipe in self.method(row).recipes.items()}
+        return given | {name: recipe.but(lr=recipe.lr * factor) for name, recipe in recipes.items()}
+
+    def leader(self, row: str) -> str:
+        """The row whose trials decide on this row's rates: that of its method, where there is one."""
+        return self.method(row).name if self.method(row).name in self.methods else row
+
+    @property
+    def retrained(self) -> int:
+        """How many models are retrained."""
+        return self.originals if self.models == 1 else 2 * self.models
+
+    def jobs(self) -> tuple[list[Job], list[Job], list[Job]]:
+        """The models that start from nothing, the trials of rates, and the models that start from an original."""
         own = range(self.originals, self.originals + self.models * self.own)
-        scratch = [Job("original", None, o) for o in (*range(self.originals), *own)]
-        scratch += [Job("retrained", None, i) for i in range(2 * self.models)]
+        tried = [row for row in self.methods if self.leader(row) == row] if len(self.factors) > 1 else []
+        scratch = [Job("original", None, SPARE)] if tried else []
+        for variant in self.variants:
+            scratch += [Job("original", None, o, variant) for o in (*range(self.originals), *own)]
+            scratch += [Job("retrained", None, i, variant) for i in range(self.retrained)]
+        trials = [Job(row, SPARE, 0, GIVEN, factor) for row in tried for factor in self.factors]
         starts = [(o, i) for o in range(self.originals) for i in range(self.models)] + [(o, 0) for o in own]
-        return scratch, [Job(method, o, i) for method in self.methods for o, i in starts]
+        return (
+            scratch,
+            trials,
+            [Job(row, *at, variant) for variant in self.variants for row in self.methods for at in starts],
+        )
 
     def seed_of(self, job: Job) -> int:
-        """Every model has a seed of its own among its kind."""
+        """Every model has a seed of its own among its kind; trials share one, and so do the variants of the data."""
+        if job.factor is not None:
+            return 1_000_000 * self.seed
         first = {"original": 0, "retrained": 100_000}.get(job.kind, 200_000)
         return 1_000_000 * self.seed + first + 1000 * (job.original or 0) + job.index
 
@@ -95,10 +172,12 @@ class Plan:
         return json.loads(json.dumps(asdict(self)))
 
     def key(self, device: str = "cpu") -> str:
-        """A short hash of the plan and of what else its results depend on, a reader's own methods included."""
-        runs = (unlearn.get(name).run for name in self.methods)
-        own = [inspect.getsource(run) for run in runs if not run.__module__.startswith("mulib.")]
-        return files.key(self.as_dict(), own, device=device)
+        """A short hash of the plan and of what else its results depend on, a reader's own methods included. More or
+        fewer originals have the same one, unless there are `own`."""
+        runs = (self.method(row).run for row in self.methods)
+        sources = [inspect.getsource(run) for run in runs if not run.__module__.startswith("mulib.")]
+        whole = self.as_dict()
+        return files.key(whole if self.own else whole | {"originals": None}, sources, device=device)
 
     def scratch_key(self, device: str = "cpu") -> str:
         """A short hash of what the models that start from nothing depend on: plans that share it share these models."""
@@ -110,22 +189,19 @@ class Plan:
         """The plan with other numbers, such as `models`, `originals` or `seed`; None leaves one as it is."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
-    def only(self, methods) -> Plan:
-        """The plan with some of its methods."""
-        if unknown := set(methods) - set(self.methods):
-            raise InputError(f"{self.name} has no {', '.join(sorted(unknown))}: expected {_list(self.methods)}.")
-        return replace(self, methods={name: self.methods[name] for name in self.methods if name in methods})
+    def only(self, rows: Iterable[str]) -> Plan:
+        """The plan with some of its rows."""
+        if unknown := set(rows) - set(self.methods):
+            raise InputError(f"{self.name} has no {', '.join(sorted(unknown))}: expected {', '.join(self.methods)}.")
+        return replace(self, methods={name: self.methods[name] for name in self.methods if name in rows})
 
 
-def _list(names) -> str:
-    return ", ".join(name for name in names if name not in ("model", "request"))
-
-
-EIGHT = ("finetune", "poison", "poison_full", "hybrid")
-EIGHT += ("selective_pruning", "pruning_last", "pruning_complex", "activation_reset")
-
-
-PACE = 5  # quick tiers unlearn for a fifth of the paper's epochs at five times its rates: no setting was searched for
+def _recipe(value):
+    """The recipe that JSON holds; anything else as it is."""
+    if not isinstance(value, dict) or not {"epochs", "lr"} <= set(value):
+        return value
+    schedule = value["schedule"]
+    return Recipe(**value | {"schedule": Steps(**schedule) if isinstance(schedule, dict) else schedule})
 
 
 def recipes(names: Iterable[str], change: Callable[[Recipe], Recipe]) -> dict[str, dict[str, object]]:
@@ -135,86 +211,3 @@ def recipes(names: Iterable[str], change: Callable[[Recipe], Recipe]) -> dict[st
     {'finetune': {'recipe': Recipe(epochs=1, lr=0.005, batch_size=50, …)}}
     """
     return {name: {option: change(r) for option, r in unlearn.get(name).recipes.items()} for name in names}
-
-
-def _digits(tier: str) -> Plan:
-    """Digits with wrong labels: about three minutes on two cores in the quick tier"""
-    small = tier == "smoke"
-    batch = 250 if small else 50
-    return Plan(
-        name="digits",
-        task="digits",
-        task_options={},
-        network={"width": 2 if small else 8, "in_channels": 1, "stem": "face"},
-        training=Recipe(epochs=1 if small else 24, lr=0.1, batch_size=batch, schedule="onecycle"),
-        methods=recipes(EIGHT, lambda recipe: recipe.faster(PACE).but(batch_size=batch)),
-        originals=2 if small else 3,
-        models={"smoke": 4, "quick": 16, "paper": 80}[tier],
-    )
-
-
-def _ages(tier: str, labels: str) -> Plan:
-    """Ages of faces, in years or decades, with the four rows of the paper's Table 2; people are to be forgotten."""
-    small, values = tier == "smoke", labels == "years"
-    people = {"people": 12, "pictures": 2, "forget": 3, "val": 2, "test": 3, "unseen": 3}
-    people = people if small else {"people": 80, "pictures": 6, "forget": 10, "val": 20, "test": 50, "unseen": 10}
-    # An error in years has large gradients: the paper's own rates.
-    rate = 1 if values else PACE
-    methods = recipes(("finetune", "poison", "hybrid"), lambda r: r.faster(PACE, rate).but(batch_size=50))
-    for name, option in (("poison", "recipe"), ("hybrid", "poisoning")):  # on ages, the paper poisons for two epochs
-        methods[name][option] = methods[name][option].but(epochs=2)
-    # An absolute error in years has gradients of another size than a cross-entropy: Adam does not mind.
-    training = Recipe(epochs=1 if small else 16, lr=0.1, batch_size=50, schedule="onecycle")
-    return Plan(
-        name=f"ages-{labels}",
-        task="faces-age",
-        task_options={"size": 32, "labels": labels, **people},
-        network={"width": 2 if small else 8, "stem": "face"},
-        training=training.but(optimiser="adam", lr=0.003) if values else training,
-        methods=methods,
-        originals=1 if small else 3,
-        models={"smoke": 2, "quick": 8, "paper": 80}[tier],
-        own=False,
-    )
-
-
-def _cifar10(tier: str, fast: bool) -> Plan:
-    """CIFAR-10 as the paper trains it, or in a sixth of the epochs; smoke and quick: a part, a narrow net."""
-    paper = tier == "paper"
-    epochs = {"smoke": 1, "quick": 16, "paper": 16 if fast else 100}[tier]
-    training = Recipe(epochs, lr=0.2, batch_size=256, nesterov=True, schedule="onecycle", precision="bf16")
-    if not fast:
-        steps = tuple(epochs * percent // 100 for percent in (35, 70, 90))
-        training = Recipe(epochs, lr=0.1, schedule=steps, precision="bf16")
-    part = {"smoke": {"images": 500, "unseen": 20}, "quick": {"images": 5000, "unseen": 200}, "paper": {}}[tier]
-    return Plan(
-        name="cifar10-fast" if fast else "cifar10",
-        task="cifar10",
-        task_options={"augment": "crop" if fast else "paper", **part},
-        network={"width": {"smoke": 2, "quick": 8, "paper": 64}[tier], "stem": "cifar" if paper else "face"},
-        training=training,
-        methods=recipes(EIGHT, lambda r: r.but(precision="bf16") if paper else r.faster(PACE).but(batch_size=128)),
-        originals=1,
-        models={"smoke": 2, "quick": 16, "paper": 16 if fast else 80}[tier],
-        own=False,
-    )
-
-
-PLANS = {
-    "digits": _digits,
-    "ages-years": partial(_ages, labels="years"),
-    "ages-decades": partial(_ages, labels="decades"),
-    "cifar10": partial(_cifar10, fast=False),
-    "cifar10-fast": partial(_cifar10, fast=True),
-}
-
-
-def get(name: str, tier: str = "quick") -> Plan:
-    """A plan by its name, in the sizes of a tier: "smoke", "quick" or "paper".
-
-    Raises:
-        InputError: there is no such plan or tier.
-    """
-    if name not in PLANS or tier not in ("smoke", "quick", "paper"):
-        raise InputError(f"there is no plan {name!r} in tier {tier!r}: expected one of {', '.join(PLANS)}.")
-    return PLANS[name](tier)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import statistics
 import warnings
 from collections import Counter, defaultdict
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
 import joblib
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from mulib import files, models, train, unlearn
-from mulib.assess.plan import Job, Plan
-from mulib.assess.results import KEPT, Assessment, score, seconds_of
+from mulib import audit, data, files, models, train, unlearn
+from mulib.assess.plan import GROWS, Job, Plan
+from mulib.assess.results import KEPT, Assessment, labels_file, model_file, score, seconds_of
 from mulib.clock import clock
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError
 from mulib.predict import has_bf16, predict
 
-
 START = 10  # seconds that a process of its own takes until it trains
+
+SPEED = 5e10  # floating-point operations a second that a core is taken to do, before a model is finished
 
 
 def run(
@@ -45,6 +49,7 @@ def run(
     Args:
         folder: where the models go; by default a folder of the cache that belongs to this plan, these sources and this
             kind of device. In one that is named, models that other sources made are kept, and a warning says so.
+            More originals, models, rows or variants than it was begun with are added to it.
         device: "cpu" or "cuda".
         workers: models at a time, each in a process of its own; by default one per core, 4 on a GPU, or 1 where the
             first model shows that the others take no longer than processes to start. With 1 they are trained here.
@@ -54,29 +59,31 @@ def run(
         InputError: `folder` belongs to another plan, or the data is not on this machine.
         DivergedError: a loss that is not finite; the last good weights are kept, and their file is named.
     """
-    cache = files.cache_folder("assess")
-    shelf = cache / f"scratch-{plan.scratch_key(device)}" if folder is None else None
-    folder = Path(folder) if folder is not None else cache / f"{plan.name}-{plan.key(device)}"
-    most = workers or (4 if device.startswith("cuda") else os.cpu_count() or 1)
+    folder, shelf = _places(plan, folder, device)
+    most = _workers(workers, device)
     with files.locked(folder):
         _claim(plan, folder, device)
         for place in filter(None, (shelf, folder)):
             _clear(place)
         _share(plan, shelf, folder)
-        bar = _Bar(plan, folder, most, progress)
+        for variant in plan.variants:
+            if not labels_file(folder, variant).exists():
+                labels = {name: _task(plan, variant, device).sets[name].labels for name in KEPT}
+                files.replace(labels_file(folder, variant), files.sealed(labels))
+        bar = _Bar(Outlook(plan, folder, most), progress)
         for wave in plan.jobs():
-            missing = [job for job in wave if not _file(folder, job).exists()]
+            missing = [job for job in wave if not model_file(folder, job).exists()]
             if not missing:
                 continue
             arguments = (plan, folder, device)
             if workers is None:
                 bar.finished(*_train_here(*arguments, missing.pop(0)))
-                workers = most if bar.estimate() > START else 1
+                workers = most if bar.outlook.left > START else 1
             if workers == 1:
                 done = (_train_here(*arguments, job) for job in missing)
             else:
                 parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", inner_max_num_threads=1)
-                done = parallel(joblib.delayed(_train)(*arguments, job, _run_of(job)) for job in missing)
+                done = parallel(joblib.delayed(_train)(*arguments, job, _run_of(plan, job)) for job in missing)
             for job, seconds in done:
                 bar.finished(job, seconds)
             _share(plan, folder, shelf)
@@ -86,6 +93,26 @@ def run(
     return results
 
 
+def outlook(
+    plan: Plan, folder: Path | str | None = None, *, device: str = "cpu", workers: int | None = None
+) -> Outlook:
+    """What `run` with these arguments would find and have to train; nothing is trained or written."""
+    folder, shelf = _places(plan, folder, device)
+    return Outlook(plan, folder, _workers(workers, device), shelf)
+
+
+def _places(plan: Plan, folder: Path | str | None, device: str) -> tuple[Path, Path | None]:
+    """The folder of the models, and the one that plans share."""
+    if folder is not None:
+        return Path(folder), None
+    cache = files.cache_folder("assess")
+    return cache / f"{plan.name}-{plan.key(device)}", cache / f"scratch-{plan.scratch_key(device)}"
+
+
+def _workers(workers: int | None, device: str) -> int:
+    return workers or (4 if device.startswith("cuda") else os.cpu_count() or 1)
+
+
 def _claim(plan: Plan, folder: Path, device: str) -> None:
     """Write the plan down, or see that it is the one that was begun here, and say whether by these sources."""
     note, asked = folder / "plan.json", plan.as_dict()
@@ -93,19 +120,30 @@ def _claim(plan: Plan, folder: Path, device: str) -> None:
     made = []
     if note.exists():
         there = json.loads(note.read_text())
-        if different := [name for name in asked if there["plan"].get(name) != asked[name]]:
+        if different := _different(there["plan"], asked):
             raise InputError(
                 f"{folder} holds another plan (it differs in {', '.join(different)}): choose another folder."
             )
-        made = there.get("made", [{}])
+        asked["methods"] = there["plan"]["methods"] | asked["methods"]
+        asked["originals"] = max(there["plan"]["originals"], asked["originals"])
+        asked["variants"] = list(dict.fromkeys([*there["plan"]["variants"], *asked["variants"]]))
+        made = list(there.get("made", [{}]))
         if other := [name for name in today if any(each.get(name) != today[name] for each in made)]:
             warnings.warn(
                 f"models in {folder} were made with other {' and '.join(other)} than today's and are kept as they are:"
                 " choose another folder to make all anew.",
                 stacklevel=3,
             )
-    if today not in made:
-        files.replace(note, json.dumps({"plan": asked, "made": [*made, today]}, indent=1).encode())
+    made += [] if today in made else [today]
+    if not note.exists() or {"plan": asked, "made": made} != there:
+        files.replace(note, json.dumps({"plan": asked, "made": made}, indent=1).encode())
+
+
+def _different(there: dict, asked: dict) -> list[str]:
+    """In what plans differ that cannot share a folder."""
+    found = [name for name in asked if name not in GROWS and there.get(name) != asked[name]]
+    rows = set(there["methods"]) & set(asked["methods"])
+    return found + [f"the row {row}" for row in sorted(rows) if there["methods"][row] != asked["methods"][row]]
 
 
 def _clear(folder: Path) -> None:
@@ -123,25 +161,21 @@ def _share(plan: Plan, giver: Path | None, taker: Path | None) -> None:
         return
     (taker / "models").mkdir(parents=True, exist_ok=True)
     for job in plan.jobs()[0]:
-        if _file(giver, job).exists():
+        if model_file(giver, job).exists():
             with contextlib.suppress(OSError):  # there already, or a disk without links
-                _file(taker, job).hardlink_to(_file(giver, job))
+                model_file(taker, job).hardlink_to(model_file(giver, job))
 
 
-def _file(folder: Path, job: Job) -> Path:
-    return folder / "models" / f"{job.name}.safetensors"
-
-
-def _run_of(job: Job):
+def _run_of(plan: Plan, job: Job):
     """The method itself, so that one that was registered in a notebook reaches the other processes too."""
-    return None if job.original is None else unlearn.get(job.kind).run
+    return None if job.original is None else plan.method(job.kind).run
 
 
 def _train_here(plan: Plan, folder: Path, device: str, job: Job) -> tuple[Job, float]:
     """The same as in a process of its own: with one thread, and the caller's setting restored."""
     threads = torch.get_num_threads()
     try:
-        return _train(plan, folder, device, job, _run_of(job))
+        return _train(plan, folder, device, job, _run_of(plan, job))
     finally:
         torch.set_num_threads(threads)
 
@@ -152,26 +186,46 @@ def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job
     They are those of `clock`: on the CPU, of one core.
     """
     torch.set_num_threads(1)
-    task, seed, start = _task(plan, device), plan.seed_of(job), clock(device)
+    task, seed, start = _task(plan, job.variant, device), plan.seed_of(job), clock(device)
     quiet = {"seed": seed, "progress": False}
     try:
-        if job.kind == "original":
+        if job.original is None:
             model = _network(plan, task, device, seed)
-            train.fit(model, task.train, plan.training, **quiet)
-        elif job.kind == "retrained":
-            model = _network(plan, task, device, seed)
-            train.fit(model, task.retain, plan.training, **quiet)
+            train.fit(model, task.train if job.kind == "original" else task.retain, plan.training, **quiet)
         else:
+            so_far = Assessment(folder, plan)
             model = _network(plan, task, device, 0)
-            model.load_state_dict(Assessment(folder, plan).weights(job.original))
-            model = method(model, task.request, **plan.methods[job.kind], **quiet)
+            model.load_state_dict(so_far.weights(job.original, job.variant))
+            options = plan.options(job.kind, so_far.chosen[job.kind] if job.factor is None else job.factor)
+            if word := options.get("select"):
+                options["select"] = _select(word, plan, task)
+            model = method(model, task.request, **options, **quiet)
     except DivergedError as error:
-        path = _file(folder, job).with_suffix(".last-good.safetensors")
+        if job.factor is not None:  # a rate that is too high is not chosen
+            scores = dict.fromkeys(("validation", "careless", "reported"), -math.inf)
+            files.replace(model_file(folder, job), files.sealed({}, scores=json.dumps(scores), seconds=0.0))
+            return job, 0.0
+        path = model_file(folder, job).with_suffix(".last-good.safetensors")
         files.replace(path, files.sealed(error.model.state_dict()))
         raise DivergedError(f"{job.name}: {error} Its weights are in {path}.", error.step, error.epoch) from None
     seconds = clock(device) - start
-    _write(_file(folder, job), model, plan, task, seconds, weights=job.kind == "original")
+    write = _write if job.factor is None else _write_trial
+    write(model_file(folder, job), model, plan, task, seconds, job)
     return job, seconds
+
+
+def _select(word: str, plan: Plan, task: Task):
+    """The score that a row chooses its batch by."""
+    if word == "validation":
+        return unlearn.validation_score
+    return lambda model, request: _reported(model, plan, task)
+
+
+def _reported(model: nn.Module, plan: Plan, task: Task) -> float:
+    """The final score on the data that is reported."""
+    sets = {name: task.sets[name] for name in KEPT}
+    z = predict(model, sets, precision=plan.training.precision)
+    return audit.scores(z, {name: part.labels for name, part in sets.items()}, balanced=plan.balanced).final_score
 
 
 def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
@@ -180,65 +234,124 @@ def _network(plan: Plan, task: Task, device: str, seed: int) -> nn.Module:
     return model.to(memory_format=torch.channels_last) if fast else model
 
 
-def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, weights: bool) -> None:
+def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, job: Job) -> None:
     """One model's file: logits on the kept sets, its score on each set, and its weights where others start from it."""
     logits = predict(model, task.sets, precision=plan.training.precision)
     scores = {name: score(z, task.sets[name].labels.cpu()) for name, z in logits.items()}
     tensors = {f"logits.{name}": logits[name] for name in KEPT}
-    if weights:
+    if job.kind == "original":
         tensors |= {f"weights.{k}": v for k, v in model.state_dict().items()}
     files.replace(path, files.sealed(tensors, scores=json.dumps(scores), seconds=seconds))
 
 
-_TASKS: dict[tuple[str, str, str], Task] = {}  # the last one that this process used
+def _write_trial(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, job: Job) -> None:
+    """One trial's file: its scores."""
+    val = task.request.val
+    scores = {"careless": unlearn.validation_score(model, task.request), "reported": _reported(model, plan, task)}
+    scores["validation"] = scores["careless"]
+    if plan.nonmembers == "mislabelled":
+        others = data.mislabelled(val, plan.seed)
+        scores["validation"] = unlearn.validation_score(model, task.request, others)
+    files.replace(path, files.sealed({}, scores=json.dumps(scores), seconds=seconds))
 
 
-def _task(plan: Plan, device: str) -> Task:
+_TASKS: dict[tuple[str, ...], Task] = {}  # the last task that this process used, in its variants
+
+
+def _task(plan: Plan, variant: str, device: str) -> Task:
     """The task on the device, loaded once per process."""
     key = plan.task, json.dumps(plan.as_dict()["task_options"], sort_keys=True), device
-    if key not in _TASKS:
+    if any(there[:3] != key for there in _TASKS):
         _TASKS.clear()
-        _TASKS[key] = plan.load().to(device)
-    return _TASKS[key]
+    if (*key, variant) not in _TASKS:
+        _TASKS[*key, variant] = plan.load(variant).to(device)
+    return _TASKS[*key, variant]
+
+
+class Outlook:
+    """Which models are there and which are missing, per kind, and how long those will take."""
+
+    def __init__(self, plan: Plan, folder: Path, workers: int, shelf: Path | None = None):
+        self.plan, self.workers = plan, workers
+        self.there, self.missing, self.seconds = Counter(), Counter(), defaultdict(list)
+        for job in (job for wave in plan.jobs() for job in wave):
+            kind = job.kind if job.factor is None else f"{job.kind}, trials"
+            places = [model_file(place, job) for place in (folder, shelf) if place is not None]
+            file = next((path for path in places if path.exists()), None)
+            (self.missing if file is None else self.there)[kind] += 1
+            if file is not None:
+                self.seconds[job.kind].append(seconds_of(file))
+
+    def finished(self, job: Job, seconds: float) -> None:
+        """Count a model."""
+        kind = job.kind if job.factor is None else f"{job.kind}, trials"
+        self.there[kind] += 1
+        self.missing[kind] -= 1
+        self.seconds[job.kind].append(seconds)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of models, in the order in which they are made."""
+        return list(dict.fromkeys([*self.there, *self.missing]))
+
+    def each(self, kind: str) -> float:
+        """Seconds of one model of a kind: those of finished ones, or those of other kinds by their epochs, or, before
+        anything is finished, a guess from the images, the epochs and the network at `SPEED`."""
+        row = kind.removesuffix(", trials")
+        if found := self.seconds.get(row):
+            return statistics.fmean(found)
+        known = [statistics.fmean(v) / self._epochs(k) for k, v in self.seconds.items() if self._epochs(k)]
+        return self._epochs(row) * (max(known) if known else self._epoch)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, with so many workers."""
+        return sum(n * self.each(kind) for kind, n in self.missing.items()) / self.workers
+
+    def rows(self) -> list[dict[str, str]]:
+        """A line per kind and one for all, for a table."""
+        lines = [
+            {"kind": kind, "there": f"{self.there[kind]}", "missing": f"{self.missing[kind]}"}
+            | {"each": tqdm.format_interval(self.each(kind))}
+            | {"all": tqdm.format_interval(self.missing[kind] * self.each(kind))}
+            for kind in self.kinds
+        ]
+        total = {"there": f"{self.there.total()}", "missing": f"{self.missing.total()}", "each": ""}
+        workers = f"{self.workers} at a time" if self.workers > 1 else "one at a time"
+        return [*lines, {"kind": workers, **total, "all": tqdm.format_interval(self.left)}]
+
+    def _epochs(self, kind: str) -> float:
+        """The epochs that a model of a kind trains."""
+        if kind not in self.plan.methods:
+            return self.plan.training.epochs
+        options = self.plan.options(kind)
+        return sum(options.get(k, r).epochs for k, r in self.plan.method(kind).recipes.items())
+
+    @cached_property
+    def _epoch(self) -> float:
+        """Seconds of one epoch, by the network's multiplications."""
+        task = self.plan.load()
+        model = models.resnet18(task.train.outputs, **self.plan.network).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(next(task.train.batches(2))[0])
+        return 3 * counter.get_total_flops() / 2 * len(task.train) / SPEED
 
 
 class _Bar:
-    """One bar over all models. What is left is estimated from what each kind has taken so far."""
+    """One bar over all models, with what is left."""
 
-    def __init__(self, plan: Plan, folder: Path, workers: int, progress: bool):
-        self.seconds, self.left, self.plan, self.workers = defaultdict(list), Counter(), plan, workers
-        jobs = [job for wave in plan.jobs() for job in wave]
-        for job in jobs:
-            if _file(folder, job).exists():
-                self.seconds[job.kind].append(seconds_of(_file(folder, job)))
-            else:
-                self.left[job.kind] += 1
-        quiet = {} if progress else {"disable": True}
-        there = len(jobs) - self.left.total()
-        self.bar = tqdm(total=len(jobs), initial=there, desc=plan.name, unit="model", delay=1.0, leave=False, **quiet)
+    def __init__(self, outlook: Outlook, progress: bool):
+        self.outlook, there = outlook, outlook.there.total()
+        options = {} if progress else {"disable": True}
+        options |= {"unit": "model", "delay": 1.0, "leave": False, "desc": outlook.plan.name, "initial": there}
+        self.bar = tqdm(total=there + outlook.missing.total(), **options)
         self.bar.bar_format = "{desc}: {n_fmt}/{total_fmt} models |{bar}| {elapsed}{postfix}"
 
     def finished(self, job: Job, seconds: float) -> None:
         """Count a model, and estimate anew."""
-        self.seconds[job.kind].append(seconds)
-        self.left[job.kind] -= 1
-        self.bar.set_postfix_str(f"about {tqdm.format_interval(self.estimate())} left", refresh=False)
+        self.outlook.finished(job, seconds)
+        self.bar.set_postfix_str(f"about {tqdm.format_interval(self.outlook.left)} left", refresh=False)
         self.bar.update()
-
-    def estimate(self) -> float:
-        """Seconds that are left. A method that has not begun counts as those that have; before any has, its epochs
-        count as those of training."""
-        mean = {kind: statistics.fmean(values) for kind, values in self.seconds.items() if values}
-        begun = [mean[kind] for kind in self.plan.methods if kind in mean]
-        scratch = max(mean.get("original", 0.0), mean.get("retrained", 0.0))
-        guess = {kind: statistics.fmean(begun) if begun else scratch * self._share(kind) for kind in self.plan.methods}
-        guess |= {"original": scratch, "retrained": scratch} | mean
-        return sum(n * guess[kind] for kind, n in self.left.items()) / self.workers
-
-    def _share(self, method: str) -> float:
-        """The epochs of a method over those of training."""
-        recipe = {**unlearn.get(method).recipes, **self.plan.methods[method]}["recipe"]
-        return recipe.epochs / self.plan.training.epochs
 
     def close(self) -> None:
         """Take the bar away."""

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mulib.data.pictures import near_pairs, numbered, perceptual_hashes, pixel_hashes
 from mulib.data.sets import ImageSet, Task
+from mulib.text import aligned
 
 # Half of the 64 bits are set, so distances are even. On MUFAC all 229 pairs of other pictures within 2 bits correlate
 # above 0.98, and none of the 33 pairs at 4 bits above 0.95: those are two people in one pose.
@@ -27,30 +28,13 @@ SETS = ("forget", "retain", "val", "test", "unseen")  # also who keeps a picture
 
 @dataclass(frozen=True)
 class Count:
-    """What a set holds.
+    """What a set holds, or what two sets share.
 
     Attributes:
-        images, files, pictures: how many there are; of files (0 where it is not made of files) and pictures, distinct.
-        near: distinct pictures with a near copy in the same set.
-        people: how many there are (0 where they are not known).
-    """
-
-    images: int
-    files: int
-    pictures: int
-    near: int
-    people: int
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """What two sets share.
-
-    Attributes:
-        images: images of the first set with a copy in the second.
-        files, pictures: distinct ones that are in both.
-        near: distinct pictures of the first set with a near copy in the second.
-        people: who are in both.
+        images: how many there are, or images of the first set with a copy in the second.
+        files, pictures: how many distinct ones (of files 0 where it is not made of files), or that are in both.
+        near: distinct pictures with a near copy in the same, or in the second, set.
+        people: how many there are, or who are in both (0 where they are not known).
     """
 
     images: int
@@ -75,7 +59,7 @@ class Leaks:
     task: str
     near_bits: int
     sets: dict[str, Count]
-    pairs: dict[str, Overlap]
+    pairs: dict[str, Count]
     conflicts: tuple[Conflict, ...]
 
     @property
@@ -93,7 +77,7 @@ class Leaks:
         rows += [(name, *_cells(count)) for name, count in self.sets.items()]
         across = [("first/second", "images of the first", "files", "pictures", "near copies", "people")]
         across += [(name, *_cells(overlap)) for name, overlap in self.pairs.items()]
-        lines = [self.task, "", *_table(rows), "", *_table(across), ""]
+        lines = [self.task, "", aligned(rows), "", aligned(across), ""]
         lines.append(f"near copies differ in at most {self.near_bits} of 64 bits of their perceptual hash")
         lines.append(f"pictures under different labels: {len(self.conflicts)}")
         lines += [f"  {conflict.images} images: {', '.join(conflict.names)}" for conflict in self.conflicts]
@@ -173,10 +157,10 @@ class _Pictures:
         own = {what: len(_distinct(ids, member)) for what, ids in self.known.items()}
         return Count(int(member.sum()), **own, near=self.near(member, member))
 
-    def overlap(self, a: np.ndarray, b: np.ndarray) -> Overlap:
+    def overlap(self, a: np.ndarray, b: np.ndarray) -> Count:
         shared = {what: np.intersect1d(_distinct(ids, a), _distinct(ids, b)) for what, ids in self.known.items()}
         images = int(np.isin(self.picture[a], shared["pictures"]).sum())
-        return Overlap(images=images, **{what: len(ids) for what, ids in shared.items()}, near=self.near(a, b))
+        return Count(images=images, **{what: len(ids) for what, ids in shared.items()}, near=self.near(a, b))
 
     def near(self, a: np.ndarray, b: np.ndarray) -> int:
         """How many pictures of `a` have a near copy in `b`."""
@@ -205,14 +189,5 @@ def _names(data: ImageSet, name: str) -> np.ndarray:
     return np.array([f"{name}[{i}]" for i in range(len(data))], dtype=str) if data.names is None else data.names
 
 
-def _cells(row: Count | Overlap) -> Iterable[str]:
+def _cells(row: Count) -> Iterable[str]:
     return (f"{value:,}" for value in asdict(row).values())
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows as aligned text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]

@@ -56,6 +56,5 @@ def near_pairs(hashes: np.ndarray, bits: int) -> np.ndarray:
 
 def numbered(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A number per distinct row, (N,) int64, and where each first appears."""
-    flat = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))[:, 0]
-    _, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
-    return inverse, first
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return inverse.reshape(-1), first

@@ -23,7 +23,7 @@ def only(data: ImageSet, *names: str) -> ImageSet:
         InputError: labels that are no attributes, no name, or an unknown one.
 
     >>> only(task.train, "Bald").labels.shape
-    torch.Size([1200, 1])
+    torch.Size([60, 1])
     """
     if data.labels.ndim != 2 or len(data.classes) != data.labels.shape[1]:
         found = f"labels of shape {tuple(data.labels.shape)} with {len(data.classes)} names"

@@ -7,25 +7,3 @@ from mulib.explain.graph import Edges, EssentialGraph, essential_graph
 from mulib.explain.groups import IDENTIFICATION, Groups, group_maps, groups, identify
 from mulib.explain.importance import Importance, channel_importance
 from mulib.predict import feature_maps
-
-__all__ = [
-    "IDENTIFICATION",
-    "Edges",
-    "EssentialGraph",
-    "Groups",
-    "Importance",
-    "Ranking",
-    "channel_importance",
-    "essential_graph",
-    "feature_maps",
-    "from_json",
-    "from_networkx",
-    "grad_cam",
-    "group_maps",
-    "groups",
-    "identify",
-    "outline",
-    "rank_filters",
-    "to_json",
-    "to_networkx",
-]

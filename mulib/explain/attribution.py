@@ -31,7 +31,7 @@ def grad_cam(
     Source: Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization*, 2017.
 
     >>> grad_cam(model, task.test).shape
-    torch.Size([600, 8, 8])
+    torch.Size([40, 2, 2])
     """
     find(model, layer)
     if not len(data):

@@ -45,8 +45,9 @@ def rank_filters(maps: Tensor, region: Tensor | np.ndarray, *, threshold: float 
     Raises:
         InputError: shapes that do not fit, or a region that is empty in all images.
 
-    >>> mouth = faces.masks(task.faces(task.test))["mouth"]
-    >>> rank_filters(feature_maps(identifier, task.test), mouth).best
+    >>> maps = torch.tensor([0.0, 1.0, 0.5]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    >>> rank_filters(maps, torch.ones(2, 8, 8, dtype=torch.bool), threshold=0.6).best
+    1
     """
     region = torch.as_tensor(region).bool()
     if maps.ndim != 4 or region.ndim != 3 or len(maps) != len(region) or not bool(region.any()):
@@ -89,7 +90,8 @@ def outline(
     Raises:
         InputError: shapes that do not fit.
 
-    >>> axis.imshow(outline(task.test.images[:1], maps[:1, 47])[0])
+    >>> outline(task.test.images[:1], torch.eye(4)[None]).shape
+    torch.Size([1, 32, 32, 3])
     """
     if images.ndim != 4 or images.shape[1] != 3 or maps.ndim != 3 or len(maps) != len(images):
         shapes = f"images {tuple(images.shape)} and maps {tuple(maps.shape)}"

@@ -23,7 +23,8 @@ def to_networkx(graph: EssentialGraph) -> networkx.DiGraph:
     ("pruned", "kept" for important ones that stay, "other"); edges `weight` (a number per target that has the edge).
     The settings are attributes of the graph.
 
-    >>> [n for n, state in to_networkx(graph).nodes(data="state") if state == "pruned"]
+    >>> to_networkx(graph).nodes["layer4.1.conv2:3"]["channel"]
+    3
     """
     import networkx as nx
 

@@ -142,8 +142,9 @@ def essential_graph(
     Source: Xu et al., *Towards Efficient Target-Level Machine Unlearning Based on Essential Graph*, 2024, method
     (bibliography key xu2024target). The edges are ours: the released code keeps node values only.
 
-    >>> graph = essential_graph(model, task.train, "Eyeglasses", layers=5, proportion=0.1)
-    >>> unlearned = prune_targets(model, graph)
+    >>> graph = essential_graph(model, task.train, "Eyeglasses", layers=2, proportion=0.1)
+    >>> graph.layers
+    ('layer4.1.conv1', 'layer4.1.conv2')
     """
     if not 0 < proportion <= 1:
         raise InputError(f"proportion is {proportion}: expected a share above 0 and up to 1, such as 0.1.")

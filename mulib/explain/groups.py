@@ -68,8 +68,8 @@ def groups(
 
     Source: Xu et al., *Don't Forget Too Much*, 2024 (xu2024feature), the setting without annotation.
 
-    >>> found = groups(identifier, task.train, k=6)
-    >>> found.members(0)
+    >>> groups(identifier, task.train, "layer2", k=2).k
+    2
     """
     found = _groups(model, data, layer, k, seed, batch_size)
     if constant := (found.similarity.diagonal() == 1).nonzero()[:, 0].tolist():
@@ -128,7 +128,9 @@ def identify(
     Source: Xu et al., *Don't Forget Too Much*, 2024 (xu2024feature), the setting without annotation, after Shen et al.,
     *Interpretable Compositional Convolutional Neural Networks*, IJCAI 2021.
 
-    >>> identifier, found = identify(plain, task.train, IDENTIFICATION.but(epochs=10, lr=1e-3), k=8)
+    >>> identified, found = identify(identifier, task.train, IDENTIFICATION.but(epochs=1), k=3)
+    >>> found.k
+    3
     """
     if weight < 0 or not 0 <= decay < 1 or every < 1:
         raise InputError(f"weight {weight}, decay {decay}, every {every}: expected ≥ 0, in [0, 1) and ≥ 1.")

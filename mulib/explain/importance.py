@@ -84,7 +84,7 @@ def channel_importance(
     Source: Selvaraju et al., *Grad-CAM*, 2017, equation 1; Xu et al., *Essential Graph*, 2024, important parameters.
 
     >>> channel_importance(model, task.val, ["Eyeglasses"], ["layer4.1.conv1"]).values["layer4.1.conv1"].shape
-    torch.Size([1, 128])
+    torch.Size([1, 16])
     """
     targets, layers = listed(targets), listed(layers)
     outputs = tuple(position(images, target) for target in targets)

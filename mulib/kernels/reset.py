@@ -18,14 +18,16 @@ from torch import Tensor, nn
 def most_similar(a: Tensor, b: Tensor, quantile: float) -> Tensor:
     """Where |a − b| lies strictly below its own `quantile`: floats of any one shape → bool of that shape.
 
-    Where most entries agree exactly, the quantile is 0 and nothing lies below it: two equal tensors give an empty mask.
+    Half precision is compared in float32. Where most entries agree exactly, the quantile is 0 and nothing lies below
+    it: two equal tensors give an empty mask.
     """
-    difference = (a.detach() - b.detach()).abs_()
+    wide = torch.promote_types(a.dtype, torch.float32)
+    difference = (a.detach().to(wide) - b.detach().to(wide)).abs_()
     return difference < quantile_of(difference.flatten(), quantile)
 
 
 def quantile_of(x: Tensor, q: float) -> Tensor:
-    """The `q` quantile of (N,) floats, N ≥ 1, linear between neighbours: the value of `torch.quantile`.
+    """The `q` quantile of (N,) float32 or float64, N ≥ 1, linear between neighbours: the value of `torch.quantile`.
 
     `torch.quantile` sorts all values (and refuses more than 16 million before torch 2.15); this selects two.
     """

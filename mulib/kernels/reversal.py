@@ -27,6 +27,9 @@ class _Reversed(torch.autograd.Function):
 def reverse_gradient(x: Tensor, weight: float = 1.0) -> Tensor:
     """x itself, whose gradient comes back as −λ times what arrived: any shape, `weight` is λ.
 
-    >>> adversarial_loss = loss_of(adversary(reverse_gradient(remover(x), 5.0)), feature)
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> reverse_gradient(x, 5.0).backward()
+    >>> x.grad
+    tensor([-5.])
     """
     return _Reversed.apply(x, weight)

@@ -53,7 +53,8 @@ def spectral_groups(similarity: Tensor, k: int | None = None, seed: int = 0) -> 
     Raises:
         InputError: `k` out of range, or similarities that are no such matrix.
 
-    >>> groups, values = spectral_groups(channel_similarity(maps.split(32)), k=6)
+    >>> spectral_groups(torch.block_diag(torch.ones(2, 2), torch.ones(3, 3)), k=2)[0].tolist()
+    [0, 0, 1, 1, 1]
     """
     channels = len(similarity)
     if similarity.ndim != 2 or similarity.shape[1] != channels or not bool((similarity >= 0).all()):

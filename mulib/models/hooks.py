@@ -48,7 +48,9 @@ def outputs(model: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor
         InputError: there is no such layer; the message suggests the nearest names.
 
     >>> with outputs(model, ["layer3"]) as seen:
-    ...     maps = (model(x), seen["layer3"])[1]
+    ...     logits = model(torch.zeros(2, 3, 32, 32))
+    >>> seen["layer3"].shape
+    torch.Size([2, 8, 4, 4])
     """
     if isinstance(names, str):
         names = [names]

@@ -9,6 +9,16 @@ from torch import nn
 
 
 @contextmanager
+def _restoring(*models: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for model in models for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
 def evaluating(*models: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block. Each module's own mode, such as that of frozen batch norm, is restored.
 
@@ -19,14 +29,10 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
     >>> [module.training for module in model.modules()]
     [True, False, True]
     """
-    modes = [(module, module.training) for model in models for module in model.modules()]
-    try:
-        for module, _ in modes:
-            module.training = False
+    with _restoring(*models):
+        for model in models:
+            model.eval()
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager
@@ -36,11 +42,7 @@ def training(model: nn.Module) -> Iterator[None]:
     A model that comes in training mode trains as it is: modules of it that are in evaluation mode, such as frozen
     batch norm, stay frozen. One that comes in evaluation mode trains as a whole.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
+    with _restoring(model):
         if not model.training:
             model.train()
         yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

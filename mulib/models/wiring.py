@@ -51,7 +51,7 @@ class Wiring:
     Batch norm, activations, pooling and dropout are looked through; at a sum or a product every operand is followed,
     so a convolution behind a residual connection is fed by all that the connection carries to it.
 
-    >>> Wiring(torchvision.models.resnet18()).sources("layer4.1.conv1")
+    >>> Wiring(model).sources("layer4.1.conv1")
     ('layer4.0.conv2', 'layer4.0.downsample.0')
 
     Raises:
@@ -152,8 +152,8 @@ class Wiring:
 def convolutions(model: nn.Module) -> tuple[str, ...]:
     """The names of a model's convolutions, in the order they run.
 
-    >>> convolutions(torchvision.models.alexnet())[-2:]
-    ('features.8', 'features.10')
+    >>> convolutions(model)[-2:]
+    ('layer4.1.conv1', 'layer4.1.conv2')
 
     Raises:
         InputError: as for `Wiring`.

@@ -4,7 +4,6 @@ The project's folder must be seen by every machine at the same path. There is no
 batch that was stopped, wherever it ran, is taken up by giving the same command again.
 """
 
-import hashlib
 import io
 import itertools
 import json
@@ -15,14 +14,14 @@ import yaml
 
 from mulib.errors import InputError
 from mulib.files import replace
-from mulib.press.record import Record
-from mulib.press.runs import TIERS, find_notebooks, plan, run_one
+from mulib.press.record import Record, digest
+from mulib.press.runs import TIERS, execute_one, find_notebooks, plan
 
 KEYS = ("notebooks", "tier", "seeds", "datasets", "parameters")
 
 
 def read_grid(root, path, timeout=0):
-    """Return the jobs of a YAML file: one mapping, or a list of them, each the product of its lists.
+    """Return the runs of a YAML file: one mapping, or a list of them, each the product of its lists.
 
     notebooks: names as `mulib run` takes them, all without; tier: quick by default; seeds: 0 by default;
     datasets: values of the parameter `dataset`; parameters: {name: value or list of values}.
@@ -35,8 +34,8 @@ def read_grid(root, path, timeout=0):
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as a grid ({error}): expected YAML with {', '.join(KEYS)}.") from None
     blocks = content if isinstance(content, list) else [content]
-    jobs = [job for block in blocks for job in _block(root, path, block, timeout)]
-    return list({job.output: job for job in jobs}.values())  # what two blocks ask for is run once
+    runs = [run for block in blocks for run in _block(root, path, block, timeout)]
+    return list({run.output: run for run in runs}.values())  # what two blocks ask for is run once
 
 
 def _block(root, path, block, timeout):
@@ -64,10 +63,10 @@ def _name(name):
     return f"{name:02d}" if isinstance(name, int) else str(name)
 
 
-def run_on_dask(jobs, scheduler, force=False, retries=0, timeout=20):
-    """Execute `jobs` on the Dask cluster at `scheduler` ("tcp://…"); yield (job, result) like `runs.run`.
+def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
+    """Execute `runs` on the Dask cluster at `scheduler` ("tcp://…"); yield (run, result) like `runs.execute`.
 
-    A job whose worker dies goes to another one, as often as Dask's `allowed-failures` permits. `timeout` are the
+    A run whose worker dies goes to another one, as often as Dask's `allowed-failures` permits. `timeout` are the
     seconds that the scheduler has to answer.
     """
     from distributed import Client, as_completed
@@ -79,12 +78,13 @@ def run_on_dask(jobs, scheduler, force=False, retries=0, timeout=20):
             f"no Dask scheduler answers at {scheduler} ({error}): start one, and give its address."
         ) from None
     with client:
-        threads = client.nthreads()  # {worker: how many jobs it takes at a time}
+        threads = client.nthreads()  # {worker: how many runs it takes at a time}
         if not threads:
             raise InputError(f"the scheduler at {scheduler} has no worker: start one with `dask worker {scheduler}`.")
         share = max(threads.values())
         futures = {
-            client.submit(run_one, job, share, force, retries, key=_key(job, force), pure=False): job for job in jobs
+            client.submit(execute_one, run, share, force, retries, key=_key(run, force), pure=False): run
+            for run in runs
         }
         for future in as_completed(futures):
             if error := future.exception():
@@ -94,20 +94,20 @@ def run_on_dask(jobs, scheduler, force=False, retries=0, timeout=20):
             yield futures[future], result
 
 
-def _key(job, force):
-    what = json.dumps([job.output, job.parameters, force], sort_keys=True)
-    return f"{Path(job.output).stem}-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+def _key(run, force):
+    what = json.dumps([run.output, run.parameters, force], sort_keys=True)
+    return f"{Path(run.output).stem}-{digest(what.encode())[:16]}"
 
 
-def table(jobs):
-    """Return a pandas.DataFrame with one row for each metric of each finished one of `jobs`.
+def table(runs):
+    """Return a pandas.DataFrame with one row for each metric of each finished one of `runs`.
 
-    Columns: notebook, tier, seed; the parameters in which the jobs differ; metric, value (float, NaN for words) and
+    Columns: notebook, tier, seed; the parameters in which the runs differ; metric, value (float, NaN for words) and
     text (None for numbers); seconds, peak_memory_mb, commit, dirty, gpu, started.
     """
     import pandas
 
-    records = [Record.read(job.record) for job in jobs if job.done()]
+    records = [Record.read(run.record) for run in runs if run.done()]
     every = {name for record in records for name in record.asked["parameters"]} - {"tier", "seed"}
     seen = {name: {str(record.asked["parameters"].get(name)) for record in records} for name in every}
     varied = sorted(name for name, values in seen.items() if len(values) > 1)
@@ -134,9 +134,9 @@ def _rows(record, varied):
         yield head | {"metric": metric, "value": value, "text": text} | tail
 
 
-def write_table(jobs, path):
-    """Write `table(jobs)` as `path` with the endings .parquet and .csv, each in one step; return the two paths."""
-    frame, parquet = table(jobs), io.BytesIO()
+def write_table(runs, path):
+    """Write `table(runs)` as `path` with the endings .parquet and .csv, each in one step; return the two paths."""
+    frame, parquet = table(runs), io.BytesIO()
     frame.to_parquet(parquet, index=False)
     path = Path(path)
     replace(path.with_suffix(".parquet"), parquet.getvalue())
@@ -144,8 +144,8 @@ def write_table(jobs, path):
     return path.with_suffix(".parquet"), path.with_suffix(".csv")
 
 
-def track(job):
-    """Write a finished job to Weights & Biases: parameters, metrics and provenance; WANDB_MODE=offline keeps it here.
+def track(run):
+    """Write a finished run to Weights & Biases: parameters, metrics and provenance; WANDB_MODE=offline keeps it here.
 
     A run is named by its record, so that one that is sent twice stands there once.
 
@@ -156,17 +156,15 @@ def track(job):
         import wandb
     except ImportError:
         raise InputError("--track wandb needs the package wandb: run `pip install wandb`.") from None
-    record, folder = Record.read(job.record), Path(job.root) / "_executed" / "wandb"
+    record, folder = Record.read(run.record), Path(run.root) / "_executed" / "wandb"
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"notebook": job.name, **record.asked["parameters"], "tier": job.tier, "seed": job.seed}
+    config = {"notebook": run.name, **record.asked["parameters"], "tier": run.tier, "seed": run.seed}
     try:
-        run = wandb.init(
+        sent = wandb.init(
             project="machine-unlearning-executed",
-            group=job.name,
-            name=Path(job.output).stem,
-            id=hashlib.sha256(json.dumps(record.came_from, sort_keys=True).encode() + job.output.encode()).hexdigest()[
-                :16
-            ],
+            group=run.name,
+            name=Path(run.output).stem,
+            id=digest(json.dumps([record.came_from, run.output], sort_keys=True).encode())[:16],
             resume="allow",
             dir=folder,
             config=config | {"came_from": record.came_from},
@@ -174,7 +172,7 @@ def track(job):
         )
     except wandb.errors.UsageError as error:
         raise InputError(f"wandb refuses ({error}): run `wandb login`, or set WANDB_MODE=offline.") from None
-    run.summary.update(
+    sent.summary.update(
         {**record.metrics, **record.came_out["timings"], "peak_memory_mb": record.came_out["peak_memory_mb"]}
     )
-    run.finish()
+    sent.finish()

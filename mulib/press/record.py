@@ -56,9 +56,10 @@ class Record:
 
 def provenance(root, notebook, data=None):
     """Return `came_from` for a run of the notebook file `notebook`, started now, in the project at `root`."""
+    lock = Path(root) / "requirements.lock"
     return {
         **commit(root),
-        "lock": sha256(Path(root) / "requirements.lock"),
+        "lock": digest(lock.read_bytes()) if lock.is_file() else None,
         "source": fingerprint(notebook),
         "data": data or {},
         "hardware": hardware(),
@@ -84,10 +85,31 @@ def code_cells(notebook):
     return ["".join(c["source"]) for c in cells if not added & set(c["metadata"].get("tags", []))]
 
 
-def sha256(path):
-    """Return the SHA-256 of a file, None when there is none."""
-    path = Path(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+def stale(executed, notebook, asked=None):
+    """Return why the executed notebook at `executed` does not stand for `notebook` as it is now, "" when it does.
+
+    It is whole (the one of its record, which is written last), from the same code and the same mulib, and, where
+    `asked` says what (`Record.asked`), of this request.
+    """
+    if not Path(executed).exists():
+        return "it has not been executed"
+    try:
+        record = Record.read(Path(executed).with_suffix(".json"))
+    except InputError:
+        return "its execution has no record"
+    content, source = Path(executed).read_bytes(), json.loads(Path(notebook).read_bytes())
+    if record.came_out["notebook"] != digest(content):
+        return "what was executed is not what its record belongs to"
+    if code_cells(json.loads(content)) != code_cells(source):
+        return "its code changed since it was executed"
+    if record.came_from["source"] != fingerprint(notebook):
+        return "mulib changed since it was executed"
+    return "" if asked in (None, record.asked) else "it was executed with other parameters"
+
+
+def digest(content):
+    """Return the SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def commit(root):

@@ -7,20 +7,58 @@ _executed/notebooks/NAME.ipynb, .json         the run that the book renders
 
 import ast
 import difflib
-import hashlib
 import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import yaml
 
 from mulib.errors import InputError
 from mulib.files import LIBRARY, absolute, locked, replace, sweep
+from mulib.press.record import digest, stale
 
 TIERS = ("smoke", "quick", "paper")
+
+
+@dataclass
+class Run:
+    """One notebook, one tier, one seed: what to execute and where to put it. Its record lies beside `output`.
+
+    `overrides` are the parameters that differ from the tier's; a run without any, of the first seed, is `shown`.
+    """
+
+    root: str
+    notebook: str
+    output: str
+    tier: str
+    seed: int
+    parameters: dict = field(default_factory=dict)
+    timeout: int = 0  # seconds a cell may take, 0 for as long as it wants
+    overrides: dict = field(default_factory=dict)
+    shown: bool = False
+
+    @property
+    def name(self):
+        """The notebook's name without folder and ending."""
+        return Path(self.notebook).stem
+
+    @property
+    def record(self):
+        """The path of the run's record."""
+        return Path(self.output).with_suffix(".json")
+
+    @property
+    def asked(self):
+        """The record's first part."""
+        return {"notebook": self.name, "tier": self.tier, "parameters": self.parameters, "seed": self.seed}
+
+    def done(self):
+        """Tell whether a whole run of just this, from the same sources, is already there."""
+        return not stale(self.output, self.notebook, self.asked)
 
 
 def find_root(start="."):
@@ -44,12 +82,15 @@ def find_notebooks(root, names=()):
 
 
 def parameters_of(notebook):
-    """Return the names that the cell tagged `parameters` assigns, None when there is no such cell."""
+    """Return {name: value} of the cell tagged `parameters`, what is no constant as None; None without such a cell."""
     for cell in json.loads(Path(notebook).read_bytes())["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            targets = [ast.walk(node) for node in ast.parse("".join(cell["source"])).body]
-            stored = (n for nodes in targets for n in nodes if isinstance(n, ast.Name))
-            return [n.id for n in stored if isinstance(n.ctx, ast.Store)]
+            stored = {}
+            for node in ast.parse("".join(cell["source"])).body:
+                names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+                value = getattr(node, "value", None)
+                stored |= dict.fromkeys(names, value.value if isinstance(value, ast.Constant) else None)
+            return stored
     return None
 
 
@@ -73,11 +114,9 @@ def parse_overrides(pairs):
 
 
 def plan(root, notebooks, tier, seeds, overrides=None, timeout=0):
-    """Return one Job per notebook and seed; raise InputError for a parameter that a notebook does not have."""
-    from mulib.press.worker import Job
-
+    """Return one Run per notebook and seed; raise InputError for a parameter that a notebook does not have."""
     shared = tier_parameters(root, tier)
-    jobs = []
+    runs = []
     for notebook in notebooks:
         known = parameters_of(notebook)
         for name in overrides or {}:
@@ -90,16 +129,16 @@ def plan(root, notebooks, tier, seeds, overrides=None, timeout=0):
             output = _output(root, notebook, tier, seed, overrides)
             shown = not overrides and seed == seeds[0]  # the book shows the first seed of the tier as it is
             paths = str(root), str(notebook), str(output)
-            jobs.append(Job(*paths, tier, seed, values, timeout, dict(overrides or {}), shown))
-    return jobs
+            runs.append(Run(*paths, tier, seed, values, timeout, dict(overrides or {}), shown))
+    return runs
 
 
-def run(jobs, workers=1, force=False, retries=0):
-    """Execute `jobs`, `workers` at a time; yield (job, result of `run_one`) as they finish."""
-    for root in {job.root for job in jobs}:
+def execute(runs, workers=1, force=False, retries=0):
+    """Execute `runs`, `workers` at a time; yield (run, result of `execute_one`) as they finish."""
+    for root in {run.root for run in runs}:
         sweep(Path(root) / "_executed")
     with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(run_one, job, workers, force, retries): job for job in jobs}
+        futures = {pool.submit(execute_one, run, workers, force, retries): run for run in runs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -107,10 +146,10 @@ def run(jobs, workers=1, force=False, retries=0):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def stage(job):
+def stage(run):
     """Make a finished run the one that the book renders; the record, which is the commit mark, comes last."""
-    target = staged(job.root, job.name)
-    for source, copy in ((Path(job.output), target), (job.record, target.with_suffix(".json"))):
+    target = staged(run.root, run.name)
+    for source, copy in ((Path(run.output), target), (run.record, target.with_suffix(".json"))):
         content = source.read_bytes()
         if not copy.exists() or copy.read_bytes() != content:
             replace(copy, content)
@@ -121,32 +160,32 @@ def staged(root, name):
     return Path(root) / "_executed" / "notebooks" / f"{name}.ipynb"
 
 
-def run_one(job, workers=1, force=False, retries=0):
-    """Execute one job in a process of its own, one of `workers` that share the machine, again when it fails.
+def execute_one(run, workers=1, force=False, retries=0):
+    """Execute one run in a process of its own, one of `workers` that share the machine, again when it fails.
 
     Returns {"seconds", "kib"}, {"skipped": True} when a record already holds the run, or {"error", "details"}. Whoever
-    else executes the same job on this folder, on whatever machine, is waited for: nothing is run twice.
+    else executes the same run on this folder, on whatever machine, is waited for: nothing is run twice.
     """
-    with locked(Path(job.output)):
-        if not force and job.done():
+    name = Path(run.output).relative_to(run.root).as_posix().replace("/", ".")
+    with locked(Path(run.root) / "_executed" / "locks" / name):
+        if not force and run.done():
             return {"skipped": True}
         for _ in range(retries + 1):
-            result = _execute(job, workers)
+            result = _work(run, workers)
             if "error" not in result:
                 break
         return result
 
 
-def _execute(job, workers):
-    from mulib.press.worker import to_json
-
+def _work(run, workers):
+    """Let mulib.press.worker execute `run` in a process of its own; return the result that it printed last."""
     ended = subprocess.run(
         [sys.executable, "-m", "mulib.press.worker"],
-        input=to_json(job),
+        input=json.dumps({**asdict(run), "parent": os.getpid()}),
         capture_output=True,
         text=True,
         env=_environment(workers),
-        cwd=job.root,
+        cwd=run.root,
         check=False,
     )
     try:
@@ -156,7 +195,7 @@ def _execute(job, workers):
 
 
 def _environment(workers):
-    """Return the environment of a job: this library, its share of the cores, nothing that varies from run to run."""
+    """Return the environment of a run: this library, its share of the cores, nothing that varies from run to run."""
     path = [str(LIBRARY.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
@@ -174,7 +213,7 @@ def _environment(workers):
 def _output(root, notebook, tier, seed, overrides):
     name = f"{Path(notebook).stem}.seed{seed}"
     if overrides:
-        name += "." + hashlib.sha256(json.dumps(overrides, sort_keys=True).encode()).hexdigest()[:8]
+        name += "." + digest(json.dumps(overrides, sort_keys=True).encode())[:8]
     return Path(root) / "_executed" / "runs" / tier / f"{name}.ipynb"
 
 

@@ -1,11 +1,14 @@
-"""Reported against reproduced: what a paper prints, beside what our runs gave, with a verdict and its reason.
+"""Reported against reproduced: what a paper says, beside what we have, with a verdict, its evidence and its reason.
 
-The papers' numbers are `book/reported/*.yml`; ours are the metrics of records, named TABLE.ROW.COLUMN.
+The papers' numbers and claims are `book/reported/*.yml`; ours are the metrics of records, TABLE.ROW.COLUMN and
+claim.ID. A verdict is about the paper's statement, so *reproduced*, *partial* and *failed* need a run of the paper tier
+on the paper's data, the authors' published files, or arithmetic on what they print. Whatever a smaller run found is
+translated: it agrees, disagrees or is open, and says what was smaller.
 """
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from pathlib import Path
 
@@ -13,32 +16,68 @@ import yaml
 
 from mulib.errors import InputError
 from mulib.files import replace
+from mulib.press import arithmetic
 from mulib.press.record import Record
-from mulib.press.runs import staged
+from mulib.press.runs import find_notebooks, parameters_of, staged
 
 ACCEPTED = "book/reported/accepted.json"
-VERDICTS = ("reproduced", "partial", "failed", "not attempted")
+FULL = ("reproduced", "partial", "failed")
+SMALLER = dict(zip(FULL, (f"smaller setting: {word}" for word in ("agrees", "open", "disagrees")), strict=True))
+VERDICTS = (*FULL, *SMALLER.values(), "not attempted")
+HOLDS = ("reproduced", SMALLER["reproduced"])
 RULES = {
     "digits": "recomputed from the authors' own files: reproduced when our value, rounded or cut to the printed "
     "digits, is the printed number; partial when it is within one spread of it; failed otherwise",
     "spread": "a new experiment: reproduced when the printed number is within two of our spreads (standard "
     "deviations over models or seeds), partial within four, failed otherwise; without a spread the digits decide",
 }
+PUBLISHED, ARITHMETIC = "published files", "arithmetic"  # what an entry's `evidence` may be, beside runs
+PAPER_TIER, ON_DATA, STAND_IN, PAGE = RUNS = (  # which runs speak first
+    "a run of the paper tier",
+    "a committed run on the paper's data",
+    "a committed run on other data",
+    "this page's own run",
+)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One printed number or claim beside ours. `ours`, `spread`, `difference` and `record` are None where unknown."""
+class Evidence:
+    """A record that may speak for a notebook: its kind, one of `RUNS`, and what was smaller in it than in the paper."""
 
-    row: str
-    column: str
-    printed: str
+    record: Record
+    kind: str
+    smaller: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on one printed number (`id` is TABLE.ROW.COLUMN) or claim (claim.ID, claim.ID.SETTING).
+
+    `row` and `column` are its place in a table, or a claim and its setting. `evidence` says what speaks, `smaller` what
+    was smaller in it than in the paper; both are "" where nothing speaks.
+    `ours`, `spread`, `difference` and `record` are None where there is none.
+    """
+
+    paper: str
+    id: str
+    text: str
     verdict: str
     reason: str
+    notebook: str | None
+    evidence: str = ""
+    smaller: str = ""
+    row: str = ""
+    column: str = ""
+    printed: str = ""
     ours: float | None = None
     spread: float | None = None
     difference: float | None = None
     record: Record | None = None
+    judged: bool = True  # whether there is a run of its notebook, or arithmetic: what was not run here is not lost
+
+    def as_dict(self):
+        """Plain values, for JSON; the record is named by what it was asked."""
+        return {**asdict(self), "record": self.record and self.record.asked}
 
 
 def read_papers(root):
@@ -47,47 +86,113 @@ def read_papers(root):
 
 
 def read_paper(path):
-    """Return the paper of a file of `book/reported`; raise InputError where it does not follow the schema."""
+    """Return the paper of a file of `book/reported`, a claim per setting; raise InputError for a broken schema."""
     paper = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    for table in paper.get("tables", []):
+    paper = {"tables": [], "setting": {}, **paper, "claims": list(_by_setting(paper.get("claims", [])))}
+    for table in paper["tables"]:
         where = f"{Path(path).name}: table {table.get('id')!r}"
-        _need(where, table, "id caption source agreement columns rows notebook")
+        _need(where, paper, table, "id caption source agreement columns rows notebook")
         if table["agreement"] not in RULES:
             raise InputError(f"{where} has agreement {table['agreement']!r}; it must be one of {', '.join(RULES)}")
         for key, row in table["rows"].items():
             for column, printed in row["values"].items():
                 if column not in table["columns"] or not isinstance(printed, str):
                     raise InputError(f"{where}, row {key!r}: {column}={printed!r} must be text of a known column")
-    for claim in paper.get("claims", []):
-        _need(f"{Path(path).name}: claim {claim.get('id')!r}", claim, "id text source notebook")
+    for claim in paper["claims"]:
+        _need(f"{Path(path).name}: claim {claim.get('id')!r}", paper, claim, "id text source notebook")
     return paper
 
 
-def read_records(root, notebook):
-    """Return the records that speak for a notebook, the first word first.
+def _by_setting(claims):
+    """Yield each claim, or one for each of its `settings`: what they do not say is taken from the claim."""
+    for claim in claims:
+        for key, own in claim.get("settings", {}).items():
+            own = own if isinstance(own, dict) else {"text": own}
+            yield {**claim, **own, "id": f"{claim['id']}.{key}", "text": claim["text"], "setting": own["text"]}
+        if "settings" not in claim:
+            yield claim
 
-    That is a committed run of the paper tier (book/results), then the run that the book renders, then any other
-    committed run.
-    """
+
+def _need(where, paper, entry, keys):
+    if missing := [key for key in keys.split() if key not in entry]:
+        raise InputError(f"{where} lacks {', '.join(missing)}")
+    kind, setting = entry.get("evidence"), paper["setting"].get(entry["notebook"], {})
+    if kind not in (None, PUBLISHED, ARITHMETIC):
+        raise InputError(f"{where} has evidence {kind!r}; it must be {PUBLISHED!r}, {ARITHMETIC!r} or left out")
+    if kind == ARITHMETIC and entry["id"] not in arithmetic.DECIDES and "rows" not in entry:
+        raise InputError(f"{where} is to be decided by arithmetic; write its function in mulib/press/arithmetic.py")
+    if entry["notebook"] is None and kind != ARITHMETIC and not entry.get("reason"):
+        raise InputError(f"{where} names no notebook and so needs a reason")
+    if entry["notebook"] and kind is None and not (setting.get("otherwise") and setting.get("smaller", True)):
+        raise InputError(f"{where}: `setting` must say what a run of {entry['notebook']} below the paper tier lacks")
+
+
+def read_evidence(root, paper, notebook):
+    """Return the Evidence that speaks for a notebook of `paper`, the first word first, in the order of `RUNS`."""
+    if notebook is None:
+        return []
     committed = [Record.read(path) for path in sorted((Path(root) / "book" / "results").glob("*.json"))]
-    committed = [record for record in committed if record.asked["notebook"] == notebook]
-    path = staged(root, notebook).with_suffix(".json")
-    rendered = [Record.read(path)] if path.exists() else []
-    full = [record for record in committed if record.asked["tier"] == "paper"]
-    return [*full, *rendered, *(record for record in committed if record not in full)]
+    rendered = staged(root, notebook).with_suffix(".json")
+    records = [(record, True) for record in committed if record.asked["notebook"] == notebook]
+    records += [(Record.read(rendered), False)] if rendered.exists() else []
+    found = [_weigh(root, paper["setting"].get(notebook, {}), record, stays) for record, stays in records]
+    return sorted(found, key=lambda each: RUNS.index(each.kind))
 
 
-def compare_table(table, records):
-    """Return a Comparison for each printed number of `table`, from the first of `records` that holds it.
+def lacks(root, record):
+    """Return what was smaller in a run than in the papers that its notebook judges, "" where nothing was."""
+    settings = [paper["setting"].get(record.asked["notebook"]) for paper in read_papers(root)]
+    return next((_weigh(root, setting, record, False).smaller for setting in settings if setting), "")
 
-    Raises InputError when a notebook is named and not one number could be compared: such a table checks nothing.
+
+def _weigh(root, setting, record, committed):
+    """Return a record as Evidence.
+
+    It is in the paper's setting where its tier is paper and its data the paper's, and neither the run itself (a glued
+    `setting`) nor the paper's file (`paper_tier`) says what is smaller all the same.
+    """
+    data = record.asked["parameters"].get("dataset") or _default_data(root, record.asked["notebook"])
+    on_data = data is not None and data == setting.get("data")
+    in_paper_tier = on_data and record.asked["tier"] == "paper"
+    lacks = "paper_tier" if in_paper_tier else "smaller" if on_data else "otherwise"
+    smaller = record.metrics.get("setting") or setting.get(lacks, "" if in_paper_tier else "not the paper's setting")
+    kind = PAPER_TIER if not smaller else PAGE if not committed else ON_DATA if on_data else STAND_IN
+    return Evidence(record, kind, smaller)
+
+
+def _default_data(root, notebook):
+    """The value of the parameter `dataset` that a notebook has by itself, None where it has none."""
+    try:
+        (path,) = find_notebooks(root, [notebook])
+    except InputError:
+        return None
+    return (parameters_of(path) or {}).get("dataset")
+
+
+def judge_table(paper, table, evidence):
+    """Return the Verdict on each printed number of `table`, from the first of `evidence` that holds it.
+
+    Raises InputError when there is evidence and not one number could be compared: such a table checks nothing.
     """
     found = []
     for key, row in table["rows"].items():
         for column, printed in row["values"].items():
-            name = f"{table['id']}.{key}.{column}"
-            found.append(_compare_number(table, row["label"], column, printed, name, records))
-    if table["notebook"] and records and not any(comparison.record for comparison in found):
+            name, text = (
+                f"{table['id']}.{key}.{column}",
+                f"{row['label']}, {table['columns'][column]['label']}: {printed}",
+            )
+            ours = spread = difference = None
+            source = _holder(evidence, name)
+            if source:
+                ours, spread = float(source.record.metrics[name]), source.record.metrics.get(f"{name}.spread")
+                spread, difference = None if spread is None else float(spread), ours - number(printed)
+                word, reason = judge(printed, ours, spread, table["agreement"])
+            else:
+                word, reason = "not attempted", _why_not(table)
+            beside = {"row": row["label"], "column": column, "printed": printed, "ours": ours, "spread": spread}
+            head = paper["paper"], name, text, word, reason
+            found.append(_said(*head, table, source, difference=difference, judged=bool(evidence), **beside))
+    if evidence and not any(item.record for item in found):
         raise InputError(
             f"no record of {table['notebook']} holds a number of {table['id']}, such as {name}; glue it there, "
             "or run the tier that has it"
@@ -95,60 +200,70 @@ def compare_table(table, records):
     return found
 
 
-def compare_claim(claim, records):
-    """Return the Comparison of a claim in words; its verdict is what the notebook recorded as claim.ID."""
-    name = f"claim.{claim['id']}"
-    record = _holder(records, name)
-    if record is None:
-        return Comparison(claim["text"], "", "", "not attempted", _why_not(claim))
-    verdict = record.metrics[name]
-    if verdict not in VERDICTS:
-        raise InputError(f"{claim['notebook']} recorded {name} = {verdict!r}; it must be one of {', '.join(VERDICTS)}")
-    return Comparison(claim["text"], "", "", verdict, record.metrics.get(f"{name}.reason", ""), record=record)
+def judge_claim(paper, claim, evidence):
+    """Return the Verdict on a claim in words: by arithmetic, or what its notebook recorded as claim.ID."""
+    name, setting = f"claim.{claim['id']}", claim.get("setting", "")
+    head = paper["paper"], name, f"{claim['text']} {setting}".rstrip()
+    words = {"row": claim["text"], "column": setting}
+    if claim.get("evidence") == ARITHMETIC:
+        word, reason = arithmetic.DECIDES[claim["id"]](paper)
+        return Verdict(*head, word, reason, claim["notebook"], ARITHMETIC, **words)
+    glued = f"claim.{claim['glued']}" if "glued" in claim else name
+    source = _holder(evidence, glued)
+    if source is None:
+        return _said(*head, "not attempted", _why_not(claim), claim, None, judged=bool(evidence), **words)
+    word = source.record.metrics[glued]
+    if word not in (*FULL, "not attempted"):
+        raise InputError(f"{claim['notebook']} recorded {glued} = {word!r}; it must be one of {', '.join(FULL)}")
+    reason = source.record.metrics.get(f"{glued}.reason", "")
+    return _said(*head, word, reason, claim, source, **words)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One number or claim as `mulib report` lists it. `id` is TABLE.ROW.COLUMN, or claim.ID."""
+def _said(paper, name, text, word, reason, entry, source, **numbers):
+    """Return the Verdict that `word` is, said by `source`: translated where something was smaller than in the paper."""
+    head = (paper, name, text)
+    if source is None or word == "not attempted":
+        return Verdict(*head, "not attempted", reason, entry["notebook"], **numbers)
+    full = entry.get("evidence") == PUBLISHED or not source.smaller
+    kind, smaller = (PUBLISHED, "") if entry.get("evidence") == PUBLISHED else (source.kind, source.smaller)
+    word = word if full else SMALLER[word]
+    return Verdict(*head, word, reason, entry["notebook"], kind, smaller, record=source.record, **numbers)
 
-    paper: str
-    id: str
-    text: str
-    verdict: str
-    reason: str
-    notebook: str | None
-    judged: bool  # by a run of the quick or the paper tier: in smoke, a verdict means nothing
+
+def _holder(evidence, name):
+    return next((each for each in evidence if name in each.record.metrics), None)
+
+
+def _why_not(entry):
+    return entry.get("reason", "") if entry["notebook"] is None else "our runs do not hold it"
+
+
+def judge_papers(root, smoke=True):
+    """Yield (paper, entry, its verdicts) for every table and claim of `book/reported`; smoke runs speak if asked."""
+    for paper in read_papers(root):
+        for entry in [*paper["tables"], *paper["claims"]]:
+            evidence = read_evidence(root, paper, entry["notebook"])
+            evidence = [each for each in evidence if smoke or each.record.asked["tier"] != "smoke"]
+            is_table = "rows" in entry
+            found = judge_table(paper, entry, evidence) if is_table else [judge_claim(paper, entry, evidence)]
+            yield paper, entry, found
 
 
 def report(root):
-    """Return the Verdict of every printed number and every claim of the papers in `book/reported`, in their order."""
-    return [item for paper in read_papers(root) for item in _report(root, paper)]
-
-
-def _report(root, paper):
-    for entry in [*paper.get("tables", []), *paper.get("claims", [])]:
-        records = read_records(root, entry["notebook"]) if entry["notebook"] else []
-        records = [record for record in records if record.asked["tier"] != "smoke"]
-        if "rows" in entry:
-            keys = [f"{entry['id']}.{key}.{column}" for key, row in entry["rows"].items() for column in row["values"]]
-            found = compare_table(entry, records)
-        else:
-            keys, found = [f"claim.{entry['id']}"], [compare_claim(entry, records)]
-        for key, item in zip(keys, found, strict=True):
-            text = f"{item.row}, {entry['columns'][item.column]['label']}: {item.printed}" if item.column else item.row
-            yield Verdict(paper["paper"], key, text, item.verdict, item.reason, entry["notebook"], bool(records))
+    """Return the Verdict on every printed number and every claim of the papers, in their order; smoke runs are mute."""
+    return [item for _, _, found in judge_papers(root, smoke=False) for item in found]
 
 
 def regressed(verdicts, before):
-    """Return those of `verdicts` that were reproduced in `before`, {id: verdict}, and no longer are.
+    """Return those of `verdicts` that held in `before`, {id: verdict}, in whatever setting, and no longer do.
 
     What no run on this machine has judged is not among them, and what the papers' data no longer holds is.
     """
     now = {item.id: item for item in verdicts}
-    good = [key for key, verdict in before.items() if verdict == "reproduced"]
-    gone = [Verdict("", key, "", "not attempted", "book/reported no longer has it", None, True) for key in good]
-    found = [now.get(key, lost) for key, lost in zip(good, gone, strict=True)]
-    return [item for item in found if item.judged and item.verdict != "reproduced"]
+    held = [key for key, verdict in before.items() if verdict in HOLDS]
+    gone = "book/reported no longer has it"
+    found = [now.get(key) or Verdict("", key, "", "not attempted", gone, None) for key in held]
+    return [item for item in found if item.judged and item.verdict not in HOLDS]
 
 
 def read_accepted(root):
@@ -211,32 +326,3 @@ def _to_digits(value, printed):
     step = Decimal(1).scaleb(-len(printed.partition(".")[2]))
     ways = {"cut": ROUND_DOWN, "rounded half to even": ROUND_HALF_EVEN, "rounded": ROUND_HALF_UP}
     return {way: str(Decimal(repr(value)).quantize(step, mode)) for way, mode in ways.items()}
-
-
-def _compare_number(table, label, column, printed, name, records):
-    record = _holder(records, name)
-    if record is None:
-        return Comparison(label, column, printed, "not attempted", _why_not(table))
-    ours = float(record.metrics[name])
-    spread = record.metrics.get(f"{name}.spread")
-    spread = None if spread is None else float(spread)
-    verdict, reason = judge(printed, ours, spread, table["agreement"])
-    return Comparison(label, column, printed, verdict, reason, ours, spread, ours - number(printed), record)
-
-
-def _holder(records, name):
-    return next((record for record in records if name in record.metrics), None)
-
-
-def _why_not(entry):
-    if entry["notebook"] is None:
-        return entry.get("reason", "")
-    return "our runs do not hold it"
-
-
-def _need(where, entry, keys):
-    missing = [key for key in keys.split() if key not in entry]
-    if missing:
-        raise InputError(f"{where} lacks {', '.join(missing)}")
-    if entry["notebook"] is None and not entry.get("reason"):
-        raise InputError(f"{where} names no notebook and so needs a reason")

@@ -1,10 +1,9 @@
-"""One job: one notebook, one tier, one seed, executed by papermill in a process of its own.
+"""Execute one Run with papermill, in a process of its own, and check the page before it is put in place.
 
-`mulib run` starts it as `python -m mulib.press.worker`, with the job as JSON on standard input; its last line on
+`mulib run` starts it as `python -m mulib.press.worker`, with the run as JSON on standard input; its last line on
 standard output is the result as JSON. The process ends when its parent does, and the kernel with it.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -12,7 +11,6 @@ import resource
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -23,58 +21,12 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 from traitlets import default
 
-from mulib.errors import InputError
 from mulib.files import replace
 from mulib.press import faults
-from mulib.press.record import Record, fingerprint, provenance
+from mulib.press.record import Record, digest, provenance
+from mulib.press.runs import Run
 from mulib.press.tidy import tidy
 from mulib.show.glue import glued
-
-
-@dataclass
-class Job:
-    """What to execute and where to put it. `output` is the executed notebook; its record lies beside it.
-
-    `overrides` are the parameters that differ from the tier's; a run without any, of the first seed, is `shown`.
-    """
-
-    root: str
-    notebook: str
-    output: str
-    tier: str
-    seed: int
-    parameters: dict = field(default_factory=dict)
-    timeout: int = 0  # seconds a cell may take, 0 for as long as it wants
-    overrides: dict = field(default_factory=dict)
-    shown: bool = False
-
-    @property
-    def name(self):
-        """The notebook's name without folder and ending."""
-        return Path(self.notebook).stem
-
-    @property
-    def record(self):
-        """The path of the run's record."""
-        return Path(self.output).with_suffix(".json")
-
-    @property
-    def asked(self):
-        """The record's first part."""
-        return {"notebook": self.name, "tier": self.tier, "parameters": self.parameters, "seed": self.seed}
-
-    def done(self):
-        """Tell whether a whole run of just this, from the same sources, is already there."""
-        try:
-            record = Record.read(self.record)
-            content = Path(self.output).read_bytes()
-        except (InputError, FileNotFoundError):
-            return False
-        return (
-            record.asked == self.asked
-            and record.came_from["source"] == fingerprint(self.notebook)
-            and record.came_out["notebook"] == digest(content)
-        )
 
 
 class Failure(Exception):
@@ -93,13 +45,13 @@ class ThisPython(AsyncKernelManager):
         return KernelSpecManager(kernel_dirs=[])  # nothing registered: the native kernel, sys.executable, is left
 
 
-def execute(job):
-    """Execute `job`, tidy and check the notebook, put it and then its record in place; return the record.
+def perform(run):
+    """Execute `run`, tidy and check the notebook, put it and then its record in place; return the record.
 
     Raises Failure, and leaves what was there untouched, when a cell raises or the page is not fit to be shown.
     """
-    started, began = provenance(job.root, job.notebook), time.monotonic()
-    notebook = _papermill(job)
+    started, began = provenance(run.root, run.notebook), time.monotonic()
+    notebook = _papermill(run)
     seconds = round(time.monotonic() - began, 2)
     tidy(notebook)
     if findings := faults.check_executed(notebook):
@@ -113,43 +65,33 @@ def execute(job):
         "notebook": digest(content),
     }
     data = {name.removeprefix("data."): v for name, v in values.items() if name.startswith("data.")}
-    record = Record(job.asked, came_out, {**started, "data": data})
-    commit(job.output, content, record)
+    record = Record(run.asked, came_out, {**started, "data": data})
+    replace(run.output, content)
+    record.write(run.record)  # last: it is the commit mark
     return record
 
 
-def commit(output, content, record):
-    """Put an executed notebook (bytes) and its record in place; the record comes last and is the commit mark."""
-    replace(output, content)
-    record.write(Path(output).with_suffix(".json"))
-
-
-def digest(content):
-    """Return the SHA-256 of bytes."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def _papermill(job):
+def _papermill(run):
     """Return the executed notebook; raise Failure with the cell's number, first line and exception."""
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what matters is in the Failure
     try:
         return papermill.execute_notebook(
-            job.notebook,
+            run.notebook,
             None,
-            parameters=job.parameters,
+            parameters=run.parameters,
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            cwd=str(Path(job.notebook).parent),
-            execution_timeout=job.timeout or None,
+            cwd=str(Path(run.notebook).parent),
+            execution_timeout=run.timeout or None,
             kernel_manager_class=ThisPython,
         )
     except PapermillExecutionError as error:
-        where = _place(job.notebook, error.source)
+        where = _place(run.notebook, error.source)
         raised = f"{error.ename}: {faults.first_line(error.evalue)}"
         raise Failure(f"{where}: {raised}", strip_color("\n".join(error.traceback))) from None
     except CellTimeoutError as error:
-        raise Failure(f"a cell took longer than {job.timeout} s; allow more with --timeout", str(error)) from None
+        raise Failure(f"a cell took longer than {run.timeout} s; allow more with --timeout", str(error)) from None
     except DeadKernelError:
         raise Failure("the kernel died, killed or out of memory") from None
 
@@ -162,7 +104,7 @@ def _place(notebook, source):
 
 
 def _children_peak_mb():
-    """Return the largest resident memory of the kernel in MB; the job's only child has ended by now."""
+    """Return the largest resident memory of the kernel in MB; the worker's only child has ended by now."""
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
@@ -175,23 +117,18 @@ def _end_with(parent):
 
 
 def main():
-    """Read a job, execute it and print its result: {"seconds", "kib"} or {"error", "details"}."""
+    """Read a run, execute it and print its result: {"seconds", "kib"} or {"error", "details"}."""
     asked = json.load(sys.stdin)
     threading.Thread(target=_end_with, args=(asked.pop("parent"),), daemon=True).start()
-    job = Job(**asked)
+    run = Run(**asked)
     try:
-        record = execute(job)
+        record = perform(run)
     except Failure as failure:
         result = {"error": str(failure), "details": failure.details}
     else:
-        size = Path(job.output).stat().st_size
+        size = Path(run.output).stat().st_size
         result = {"seconds": record.came_out["timings"]["seconds"], "kib": round(size / 1024)}
     sys.stdout.write(json.dumps(result) + "\n")
-
-
-def to_json(job):
-    """Return the text that `main` reads."""
-    return json.dumps({**asdict(job), "parent": os.getpid()})
 
 
 if __name__ == "__main__":

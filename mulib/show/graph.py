@@ -37,7 +37,7 @@ def essential_graph(graph: EssentialGraph, axis: Axes | None = None, *, edges: i
     Raises:
         InputError: a negative number of edges.
 
-    >>> show.essential_graph(graph.at(proportion=0.05))
+    >>> axis = essential_graph(graph.at(proportion=0.05))
     """
     from matplotlib import pyplot
     from matplotlib.collections import LineCollection
@@ -46,7 +46,8 @@ def essential_graph(graph: EssentialGraph, axis: Axes | None = None, *, edges: i
         raise InputError(f"edges is {edges}: expected how many to draw between two layers, 0 or more.")
     if axis is None:
         axis = pyplot.subplots(figsize=(WIDTH, 1.2 * HEIGHT))[1]
-    heights, gone = _heights(graph), graph.pruned
+    sides, gone = _sides(graph), graph.pruned
+    heights = {layer: _heights(graph.values[layer].shape[1], *both) for layer, both in sides.items()}
     for (before, after), (source, sink, weight) in strongest(graph, edges).items():
         x = np.linspace(graph.layers.index(before), graph.layers.index(after), len(BEND))
         start, end = heights[before][source, None].numpy(), heights[after][sink, None].numpy()
@@ -55,15 +56,13 @@ def essential_graph(graph: EssentialGraph, axis: Axes | None = None, *, edges: i
         colours = [COLOURS[GOES if lost else STAYS] for lost in goes]
         widths = 0.2 + 2.2 * weight.numpy() / max(float(weight.max()), 1e-30) if len(weight) else []
         axis.add_collection(LineCollection(curves, linewidths=widths, colors=colours, alpha=0.3, zorder=1))
-    rows = max(len(side) for layer in graph.layers for side in _sides(graph, layer))
+    rows = max(len(side) for both in sides.values() for side in both)
     size = min(20.0, max(4.0, (100 / rows) ** 2))  # square points: dots of neighbouring channels stay apart
-    for column, layer in enumerate(graph.layers):
-        pruned, spared = _sides(graph, layer)
+    hollow = {"s": 0.7 * size, "c": "white", "edgecolors": COLOURS[STAYS], "zorder": 2}
+    for column, (layer, (pruned, spared)) in enumerate(sides.items()):
         axis.scatter([column] * len(pruned), heights[layer][pruned], size, COLOURS[GOES], zorder=3)
-        axis.scatter(
-            [column] * len(spared), heights[layer][spared], 0.7 * size, "white", edgecolors=COLOURS[STAYS], zorder=2
-        )
-    _letter(axis, graph, heights)
+        axis.scatter([column] * len(spared), heights[layer][spared], **hollow)
+    _letter(axis, graph, sides, heights)
     return axis
 
 
@@ -71,9 +70,9 @@ def essential_graph_alt(graph: EssentialGraph) -> str:
     """Alternative text for the picture: what is forgotten, what each layer loses, and the strongest connection.
 
     >>> essential_graph_alt(graph)
-    'The essential graph of Eyeglasses: 5 columns, one per layer, …'
+    'The essential graph of Eyeglasses: 2 columns, one per layer. ...'
     """
-    counts = {layer: tuple(len(side) for side in _sides(graph, layer)) for layer in graph.layers}
+    counts = {layer: tuple(map(len, both)) for layer, both in _sides(graph).items()}
     each = "; ".join(f"{layer} {pruned} of {pruned + spared}" for layer, (pruned, spared) in counts.items())
     pruned, important = (sum(values) for values in zip(*((p, p + s) for p, s in counts.values()), strict=True))
     columns = f"{len(counts)} columns, one per layer" if len(counts) > 1 else "one column, for one layer"
@@ -110,29 +109,26 @@ def strongest(graph: EssentialGraph, edges: int) -> dict[tuple[str, str], tuple[
     return found
 
 
-def _sides(graph: EssentialGraph, layer: str) -> tuple[Tensor, Tensor]:
-    """The channels that are pruned and those that are spared, each by falling value."""
-    forgotten = torch.tensor([target in graph.forget for target in graph.targets])
-    value = graph.values[layer][forgotten].amax(0)
-    important = graph.important[layer][forgotten].any(0)
-    pruned = torch.zeros_like(important).index_fill_(0, graph.pruned[layer], True)
-    order = value.sort(descending=True, stable=True).indices
-    return order[pruned[order]], order[(important & ~pruned)[order]]
-
-
-def _heights(graph: EssentialGraph) -> dict[str, Tensor]:
-    """By layer, (C,) where each channel stands: above 0 if pruned, below if spared, NaN if not drawn."""
-    found = {}
-    for layer in graph.layers:
-        pruned, spared = _sides(graph, layer)
-        height = torch.full((graph.values[layer].shape[1],), torch.nan)
-        height[pruned] = torch.arange(1.0, len(pruned) + 1)
-        height[spared] = -torch.arange(1.0, len(spared) + 1)
-        found[layer] = height
+def _sides(graph: EssentialGraph) -> dict[str, tuple[Tensor, Tensor]]:
+    """By layer, the channels that are pruned and those that are spared, each by falling value."""
+    forgotten, found = torch.tensor([target in graph.forget for target in graph.targets]), {}
+    for layer, gone in graph.pruned.items():
+        important = graph.important[layer][forgotten].any(0)
+        pruned = torch.zeros_like(important).index_fill_(0, gone, True)
+        order = graph.values[layer][forgotten].amax(0).sort(descending=True, stable=True).indices
+        found[layer] = order[pruned[order]], order[(important & ~pruned)[order]]
     return found
 
 
-def _letter(axis: Axes, graph: EssentialGraph, heights: dict[str, Tensor]) -> None:
+def _heights(channels: int, pruned: Tensor, spared: Tensor) -> Tensor:
+    """(C,) where each channel stands: above 0 if pruned, below if spared, NaN if not drawn."""
+    height = torch.full((channels,), torch.nan)
+    height[pruned] = torch.arange(1.0, len(pruned) + 1)
+    height[spared] = -torch.arange(1.0, len(spared) + 1)
+    return height
+
+
+def _letter(axis: Axes, graph: EssentialGraph, sides: dict[str, tuple], heights: dict[str, Tensor]) -> None:
     """Names of the layers, counts, the line between the sides, and what the sides are."""
     stacked = torch.cat([height[height.isfinite()] for height in heights.values()])
     top, bottom = max(float(stacked.max()), 1.0), min(float(stacked.min()), -1.0)
@@ -142,15 +138,13 @@ def _letter(axis: Axes, graph: EssentialGraph, heights: dict[str, Tensor]) -> No
     axis.tick_params(axis="x", length=0)
     axis.spines[["left", "bottom", "top", "right"]].set_visible(False)
     axis.axhline(0, color="#595959", linewidth=0.8, zorder=0)
-    for column, layer in enumerate(graph.layers):
-        pruned, spared = _sides(graph, layer)
+    for column, (pruned, spared) in enumerate(sides.values()):
         above = len(pruned) + 0.3 * pad
         text = f"{len(pruned)} of {len(pruned) + len(spared)}"
         label(axis, column, above, text, GOES, ha="center", va="bottom", fontsize=9, fontweight="normal")
     corner = {"transform": axis.transAxes, "ha": "left", "fontsize": 9}
-    label(
-        axis, 0.0, 1.0, f"pruned, of the channels important for {_list(graph.forget, 'and')}", GOES, va="top", **corner
-    )
+    text = f"pruned, of the channels important for {_list(graph.forget, 'and')}"
+    label(axis, 0.0, 1.0, text, GOES, va="top", **corner)
     if bool((stacked < 0).any()):
         label(axis, 0.0, 0.0, "spared: other targets need them too", STAYS, va="bottom", **corner)
 

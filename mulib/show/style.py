@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from mulib.errors import InputError
+from mulib.text import aligned
 
 # Okabe and Ito's palette, which any colour vision can tell apart; a role has its colour on every page.
 COLOURS = {"original": "#0072B2", "retrained": "#009E73", "unlearned": "#D55E00", "null": "#7F7F7F"}
@@ -114,10 +115,7 @@ class Table:
         return f'<div style="overflow-x: auto"><table class="table mulib-table">{inside}</table></div>'
 
     def __repr__(self):
-        lines = [list(self.rows[0]), *([_text(value) for value in row.values()] for row in self.rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        padded = ("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in lines)
-        return "\n".join(line.rstrip() for line in padded)
+        return aligned([list(self.rows[0]), *([_text(value) for value in row.values()] for row in self.rows)])
 
 
 def table(rows: Sequence[Mapping[str, object]], caption: str = "") -> Table:
@@ -128,7 +126,7 @@ def table(rows: Sequence[Mapping[str, object]], caption: str = "") -> Table:
 
     >>> table([{"model": "original", "test accuracy": "0.95"}])
     model     test accuracy
-    original  0.95
+    original           0.95
     """
     rows = [dict(row) for row in rows]
     if not rows or not rows[0] or any(list(row) != list(rows[0]) for row in rows):
@@ -163,9 +161,8 @@ def _text(value):
 
 def _bell(axis, values, edges, colour):
     import numpy as np
+    from scipy.stats import norm
 
-    mean, deviation = values.mean(), max(values.std(), 1e-6 * (edges[-1] - edges[0]))
     reach = 0.1 * (edges[-1] - edges[0])
     x = np.linspace(edges[0] - reach, edges[-1] + reach, 400)
-    density = np.exp(-0.5 * ((x - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
-    axis.plot(x, density, color=colour)
+    axis.plot(x, norm.pdf(x, values.mean(), max(values.std(), 1e-5 * reach)), color=colour)

@@ -3,15 +3,3 @@
 from mulib.audit.trials.channels import PruningCurve, Stability, pruning_curves, selection_stability
 from mulib.audit.trials.probes import PROBE, linear_probe, network_probe
 from mulib.audit.trials.relearning import Relearning, relearn
-
-__all__ = [
-    "PROBE",
-    "PruningCurve",
-    "Relearning",
-    "Stability",
-    "linear_probe",
-    "network_probe",
-    "pruning_curves",
-    "relearn",
-    "selection_stability",
-]

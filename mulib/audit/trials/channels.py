@@ -82,7 +82,8 @@ def pruning_curves(
     Source: Xu et al., *Essential Graph*, 2024, the released code's importance curves (bibliography key xu2024target);
     the random order is ours.
 
-    >>> pruning_curves(model, task.val, graph, "Eyeglasses")["most"].target
+    >>> list(pruning_curves(model, task.val, graph, "Eyeglasses"))
+    ['most', 'least', 'random']
     """
     if target not in graph.targets:
         raise InputError(f"there is no target {target!r} in the graph: expected one of {', '.join(graph.targets)}.")
@@ -137,7 +138,9 @@ def selection_stability(
 
     Source: ours; the released code of Xu et al., *Essential Graph*, 2024 (xu2024target), chooses by a single image.
 
-    >>> selection_stability(channel_importance(model, task.train, ["Eyeglasses"], layers))["Eyeglasses"].mean
+    >>> importance = explain.channel_importance(model, task.train, ["Eyeglasses"], ["layer4.1.conv1"])
+    >>> selection_stability(importance)["Eyeglasses"].images
+    (1, 2, 4, 8)
     """
     if not 0 < proportion <= 1:
         raise InputError(f"proportion is {proportion}: expected a share above 0 and up to 1, such as 0.1.")

@@ -34,9 +34,9 @@ def linear_probe(
     Raises:
         InputError: no image with the feature, or none without; shapes that do not fit.
 
-    >>> what = {"layer": "avgpool", "normalise": False}
-    >>> train, test = (feature_maps(model, part, **what) for part in (task.train, task.test))
-    >>> linear_probe(train, task.train.labels[:, 1], test, task.test.labels[:, 1]).auc
+    >>> train, test = (feature_maps(model, part, "avgpool", normalise=False) for part in (task.train, task.test))
+    >>> linear_probe(train, task.train.labels[:, 1], test, task.test.labels[:, 1]).accuracy.n
+    40
     """
     detection(features.flatten(1)[:, 0], present)  # the same demands on what it learns from
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
@@ -64,8 +64,6 @@ def network_probe(
 
     Raises:
         InputError: labels of another kind, or a test set where all or none have the feature.
-
-    >>> network_probe(adversary, only(task.train, "Smiling"), only(task.test, "Smiling"), through=removal.remover).auc
     """
     if train.outputs != 1 or test.outputs != 1 or train.labels.ndim != 2:
         raise InputError(f"the labels have {train.outputs} columns: expected one attribute, as of `only(data, name)`.")

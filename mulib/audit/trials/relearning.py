@@ -68,7 +68,8 @@ def relearn(
     Source: the measure is Golatkar et al.'s relearn time (CVPR 2020), counted in images; the models compared are those
     of Xu et al., *Essential Graph*, 2024 (bibliography key xu2024target).
 
-    >>> relearn(unlearned, task.train, task.test, "Eyeglasses").needed(0.9)
+    >>> relearn(model, task.train, task.test, "Eyeglasses", images=(0, 8), steps=2).images
+    (0, 8)
     """
     output = position(train, target)
     has = presence(train, [output])[0][:, 0]

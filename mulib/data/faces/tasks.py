@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mulib.data.augment import CropFlip
 from mulib.data.faces.cache import drawn
 from mulib.data.sets import DECADES, ImageSet, Task
 from mulib.errors import InputError
@@ -56,6 +57,8 @@ def age(
     unseen: int = 100,
     size: int = 64,
     labels: Literal["groups", "years", "decades"] = "groups",
+    copies: bool = False,
+    augment: bool = False,
 ) -> FaceTask:
     """Age groups, like MUFAC: the eight classes of `AGE_GROUPS`, all pictures of some people to be forgotten.
 
@@ -68,6 +71,9 @@ def age(
         pictures: of each person.
         size: pixels, 32 … 224.
         labels: the groups; or "years", (N,) float ages, and "decades", the ten classes of `DECADES`, like AgeDB.
+        copies: plant some, as MUFAC has them: every tenth forget picture is once more in the retain set, and as many
+            retain pictures in the unseen set, each under another name.
+        augment: whether training crops and flips.
 
     Raises:
         InputError: a number out of range, or unknown labels.
@@ -78,9 +84,12 @@ def age(
     cast = sample(sum(counts.values()), pictures, seed=seed, ages="all")
     if labels != "groups":
         task = _by_people("faces-age", cast, torch.from_numpy(cast.age).float(), (), counts, forget, size)
-        return task if labels == "years" else task.binned(DECADES)
-    classes = tuple(f"{low}-{high}" for low, high in AGE_GROUPS)
-    return _by_people("faces-age", cast, torch.from_numpy(cast.age_group), classes, counts, forget, size)
+        task = task if labels == "years" else task.binned(DECADES)
+    else:
+        classes = tuple(f"{low}-{high}" for low, high in AGE_GROUPS)
+        task = _by_people("faces-age", cast, torch.from_numpy(cast.age_group), classes, counts, forget, size)
+    task = _with_copies(task) if copies else task
+    return replace(task, train=replace(task.train, augment=CropFlip())) if augment else task
 
 
 def attributes(
@@ -180,6 +189,20 @@ def _labels(cast: Faces, names: tuple[str, ...]) -> Tensor:
     if not names or isinstance(names, str):
         raise InputError(f"attributes is {names!r}: expected a tuple of at least one name.")
     return torch.from_numpy(cast.attributes[:, [column(name) for name in names]]).float()
+
+
+def _with_copies(task: FaceTask) -> FaceTask:
+    copies = task.forget.subset(torch.arange(0, len(task.forget), 10))
+    n = len(copies)
+    others = task.retain.subset(torch.arange(n) * (len(task.retain) // n))
+    joined = {"train": task.train.joined(_renamed(copies)), "unseen": task.unseen.joined(_renamed(others))}
+    return replace(task, **joined)
+
+
+def _renamed(part: ImageSet) -> ImageSet:
+    """The same pictures under other people's names."""
+    names = np.array([f"{name}/copy" for name in part.names])
+    return replace(part, identities=part.identities + 1_000_000, names=names)
 
 
 def _by_people(
