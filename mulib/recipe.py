@@ -15,8 +15,8 @@ Precision = Literal["float32", "bf16"]
 class Steps:
     """A learning rate that is multiplied by `factor` when so many epochs are done: `at` these, or `every` so many.
 
-    >>> Steps(0.2, at=(10, 20))  # a fifth of it at epoch 10, and again at 20
-    >>> Steps(0.6, every=125)
+    >>> fifth = Steps(0.2, at=(10, 20))  # a fifth of it at epoch 10, and again at 20
+    >>> slowly = Steps(0.6, every=125)
     """
 
     factor: float
@@ -49,7 +49,9 @@ class Recipe:
     Raises:
         InputError: a number out of range, or an unknown word.
 
-    >>> Recipe(epochs=100, lr=0.1, schedule=(35, 70, 90)).faster(5).but(nesterov=True)
+    >>> quick = Recipe(epochs=100, lr=0.1, schedule=(35, 70, 90)).faster(5).but(nesterov=True)
+    >>> quick.epochs, quick.schedule
+    (20, (7, 14, 18))
     """
 
     epochs: int
@@ -95,7 +97,7 @@ class Recipe:
         The epochs of a schedule are divided too.
 
         >>> Recipe(epochs=11, lr=0.01).faster(5)
-        Recipe(epochs=2, lr=0.05, …)
+        Recipe(epochs=2, lr=0.05, ...)
         """
         steps, epochs = self.schedule, self.epochs and max(1, self.epochs // n)
         if isinstance(steps, Steps):

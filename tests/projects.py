@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mulib import press  # noqa: F401  first: after it, nbformat is imported without jsonschema's grammars
+
+# isort: split
 import nbformat
 import pytest
 from nbformat import v4

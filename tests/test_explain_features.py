@@ -115,7 +115,7 @@ def test_an_epoch_of_seventeen_images_is_one_batch_of_sixteen_and_one(network, d
     """The image that would be left over joins the batch before, so four epochs are four steps."""
     calls, original = [], explain.groups.__globals__["_groups"]
     monkeypatch.setitem(explain.groups.__globals__, "_groups", lambda *a: calls.append(a) or original(*a))
-    options = OPTIONS | {"epochs": 4, "every": 1, "until": 9, "batch_size": 16}
+    options = OPTIONS | {"recipe": SHORT.but(epochs=4, batch_size=16), "every": 1, "until": 9}
     explain.identify(network, data.subset(torch.arange(17)), **options)
     assert len(calls) == 5  # before each epoch, and after the last
 

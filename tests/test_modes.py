@@ -10,7 +10,10 @@ from mulib.models import resnet18
 from mulib.models.modes import evaluating, training
 from mulib.models.wiring import Wiring
 from mulib.predict import feature_maps, predict, stream
+from mulib.recipe import Recipe
 from mulib.train import fit
+
+RECIPE = Recipe(epochs=1, lr=0.1, batch_size=4)
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ LOOKS = {
     "groups": lambda model, data: explain.groups(model, data, "conv1", k=1),
     "essential_graph": lambda model, data: explain.essential_graph(model, data, "a", layers=1),
     "wiring": lambda model, data: Wiring(model),
-    "fit": lambda model, data: fit(model, data, epochs=1, lr=0.1, batch_size=4, progress=False),
+    "fit": lambda model, data: fit(model, data, RECIPE, progress=False),
 }
 
 
@@ -62,7 +65,7 @@ def test_frozen_batch_norm_stays_frozen_while_the_rest_trains(data):
     model = resnet18(2, width=2, in_channels=1)
     model.bn1.eval()
     frozen, moving = model.bn1.running_mean.clone(), model.layer4[0].bn1.running_mean.clone()
-    fit(model, data, epochs=1, lr=0.1, batch_size=4, progress=False)
+    fit(model, data, RECIPE, progress=False)
     assert torch.equal(model.bn1.running_mean, frozen)
     assert not torch.equal(model.layer4[0].bn1.running_mean, moving)
 
@@ -70,7 +73,7 @@ def test_frozen_batch_norm_stays_frozen_while_the_rest_trains(data):
 def test_a_model_that_comes_in_evaluation_mode_trains_as_a_whole(data):
     model = resnet18(2, width=2, in_channels=1).eval()
     before = model.bn1.running_mean.clone()
-    fit(model, data, epochs=1, lr=0.1, batch_size=4, progress=False)
+    fit(model, data, RECIPE, progress=False)
     assert not torch.equal(model.bn1.running_mean, before)
     assert not any(modes(model))
 

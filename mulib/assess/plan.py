@@ -214,6 +214,6 @@ def recipes(names: Iterable[str], change: Callable[[Recipe], Recipe]) -> dict[st
     """{method: {option: recipe}} for a `Plan`: all recipes of these methods, changed in the same way.
 
     >>> recipes(["finetune"], lambda recipe: recipe.faster(5).but(batch_size=50))
-    {'finetune': {'recipe': Recipe(epochs=1, lr=0.005, batch_size=50, …)}}
+    {'finetune': {'recipe': Recipe(epochs=1, lr=0.005, batch_size=50, ...)}}
     """
     return {name: {option: change(r) for option, r in unlearn.get(name).recipes.items()} for name in names}

@@ -74,7 +74,7 @@ def _cifar10(tier: str, fast: bool) -> Plan:
         training=training,
         methods=recipes(EIGHT, lambda r: r.but(precision="bf16") if paper else r.faster(PACE).but(batch_size=128)),
         originals=1,
-        models={"smoke": 2, "quick": 16, "paper": 16 if fast else 80}[tier],
+        models={"smoke": 4, "quick": 16, "paper": 16 if fast else 80}[tier],
         own=False,
     )
 

@@ -40,6 +40,7 @@ def method(name: str, *, title: str, paper: str, family: str) -> Callable[[Calla
         paper: the bibliography key of its source.
         family: what it acts on, such as "retraining", "finetuning", "gradient", "pruning".
 
+    >>> from mulib.unlearn import MUFAC
     >>> @method("nothing", title="nothing at all", paper="none", family="null")
     ... def nothing(model, request, recipe=MUFAC, *, seed=0, on_step=None, progress=True): ...
     """
