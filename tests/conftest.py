@@ -21,18 +21,20 @@ def pytest_configure(config):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Mark tests by the fixtures that they use, and keep together what shares them when several processes test.
+def pytest_itemcollected(item):
+    """Mark a test by the fixtures that it uses, and keep together what shares them when several processes test.
 
-    The book's pages are built once, so every test that looks at them is in one group; else a file is a group.
+    The book's pages are built once, so every test that looks at them is in one group; else a file is a group. It is
+    done here, before xdist reads the groups.
     """
-    for item in items:
-        for fixture in NEEDS.keys() & set(item.fixturenames):
-            item.add_marker(NEEDS[fixture])
-        group = "book" if "html" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "html" not in item.fixturenames)  # the longest first; the others keep their order
+    for fixture in NEEDS.keys() & set(item.fixturenames):
+        item.add_marker(NEEDS[fixture])
+    item.add_marker(pytest.mark.xdist_group("book" if "html" in item.fixturenames else item.path.stem))
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first; the others keep their order."""
+    items.sort(key=lambda item: "html" not in item.fixturenames)
 
 
 @pytest.fixture(scope="session")
