@@ -21,7 +21,7 @@ book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or p
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
 
 test: setup  ## run the tests, JOBS at a time
-	$(BIN)/python -m pytest --benchmark-skip -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest --benchmark-skip
 
 bench: setup  ## measure the kernels against their oracles
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

@@ -17,22 +17,12 @@ def pytest_configure(config):
     beside = ROOT.parent / "shared" / "data"
     if "MULIB_DATA" not in os.environ and beside.is_dir():
         os.environ["MULIB_DATA"] = str(beside)
-    if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would only wait for each other
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Mark tests by the fixtures that they use, and keep together what shares them when several processes test.
-
-    The book's pages are built once, so every test that looks at them is in one group; else a file is a group.
-    """
-    for item in items:
-        for fixture in NEEDS.keys() & set(item.fixturenames):
-            item.add_marker(NEEDS[fixture])
-        group = "book" if "html" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "html" not in item.fixturenames)  # the longest first; the others keep their order
+def pytest_itemcollected(item):
+    """Mark a test by the fixtures that it uses."""
+    for fixture in NEEDS.keys() & set(item.fixturenames):
+        item.add_marker(NEEDS[fixture])
 
 
 @pytest.fixture(scope="session")
