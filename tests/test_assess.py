@@ -341,7 +341,10 @@ ONE = {"models": 1, "task": "copied"}
 
 
 def test_variants_of_the_data_have_models_and_labels_of_their_own(tmp_path):
-    results = assess.run(plan(variants=(assess.GIVEN, assess.CLEAN), **ONE), tmp_path, workers=1, progress=False)
+    rows = plan().methods | {"given": {**plan().methods["finetune"], "method": "finetune", "variants": (assess.GIVEN,)}}
+    p = plan(variants=(assess.GIVEN, assess.CLEAN), methods=rows, **ONE)
+    results = assess.run(p, tmp_path, workers=1, progress=False)
+    assert [len(results.measures("given", variant)) for variant in p.variants] == [2, 0]
     task = data.leaks.deduplicated(copied())
     assert torch.equal(results.labels("unseen", assess.CLEAN), task.unseen.labels)
     assert len(results.labels("unseen")) == len(task.unseen) + 1

@@ -55,10 +55,10 @@ class Plan:
         network: arguments of `models.resnet18` beside the number of outputs, which the labels decide.
         training: of the original and the retrained models.
         methods: {row: its options}, in the order of the table. A row is a method of that name, or a form of the one
-            that its option "method" names; "title" is what tables call it. The other options are the method's
-            arguments, recipes among them; what is not said is its default. `select` is a word: "validation" takes the
-            batch with the best `unlearn.validation_score`, "reported" the one with the best final score on the very
-            data that is reported.
+            that its option "method" names; "title" is what tables call it, and "variants" are its own, where it has
+            not all. The other options are the method's arguments, recipes among them; what is not said is its default.
+            `select` is a word: "validation" takes the batch with the best `unlearn.validation_score`, "reported" the
+            one with the best final score on the very data that is reported.
         variants: of the data, `GIVEN` and `CLEAN` (`leaks.deduplicated`).
         factors: multiples of each row's rates. Of several, each row gets the one with the best validation score: each
             is tried once, on an original that is in no table. A form takes that of its method, where this is a row too.
@@ -129,7 +129,9 @@ class Plan:
 
     def options(self, row: str, factor: float = 1) -> dict[str, object]:
         """The arguments of a row's method, at a multiple of all its rates; `select` is a word."""
-        given = {name: value for name, value in self.methods[row].items() if name not in ("method", "title")}
+        given = {
+            name: value for name, value in self.methods[row].items() if name not in ("method", "title", "variants")
+        }
         if factor == 1:
             return given
         method, scaled = self.method(row), {}
@@ -160,11 +162,12 @@ class Plan:
             scratch += [Job("retrained", None, i, variant) for i in range(self.retrained)]
         trials = [Job(row, SPARE, 0, GIVEN, factor) for row in tried for factor in self.factors]
         starts = [(o, i) for o in range(self.originals) for i in range(self.models)] + [(o, 0) for o in own]
-        return (
-            scratch,
-            trials,
-            [Job(row, *at, variant) for variant in self.variants for row in self.methods for at in starts],
-        )
+        rows = [(row, v) for v in self.variants for row in self.methods if v in self.variants_of(row)]
+        return scratch, trials, [Job(row, *at, variant) for row, variant in rows for at in starts]
+
+    def variants_of(self, row: str) -> tuple[str, ...]:
+        """The variants of the data that a row is made on."""
+        return tuple(self.methods[row].get("variants", self.variants))
 
     def seed_of(self, job: Job) -> int:
         """Every model has a seed of its own among its kind; trials share one, and so do the variants of the data."""

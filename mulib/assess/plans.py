@@ -112,7 +112,8 @@ def _mufac(tier: str, honest: bool) -> Plan:
         changes = {"lr": plain.lr} | ({"epochs": 1} if tier == "smoke" else {})
         rows = {row: given | {"recipe": given["recipe"].but(**changes)} for row, given in rows.items()}
     forms = RELEASED | (CHOSEN if honest else {})
-    rows |= {row: {"recipe": rows[form["method"]]["recipe"], **form} for row, form in forms.items()}
+    only = {} if tier == "paper" else {"variants": (GIVEN,)}  # a page compares the forms on the data as given
+    rows |= {row: {"recipe": rows[form["method"]]["recipe"], **form, **only} for row, form in forms.items()}
     return Plan(
         name=name,
         task="mufac" if tier == "paper" else "faces-age",

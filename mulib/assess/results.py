@@ -142,11 +142,11 @@ class Assessment(Results):
         tensors = load_file(self._file(Job("original", None, original, variant)))
         return {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
 
-    def cost(self, kind: str) -> float:
+    def cost(self, kind: str, variant: str = GIVEN) -> float:
         """Median seconds of a model of this kind over those of a retrained one."""
         starts = self.starts if kind in self.plan.methods else [None]
-        each = [seconds_of(self._file(job)) for original in starts for job in self._jobs(kind, original)]
-        return statistics.median(each) / self._median_seconds(self._jobs("retrained"))
+        jobs = [job for original in starts for job in self._jobs(kind, original, variant)]
+        return self._median_seconds(jobs) / self._median_seconds(self._jobs("retrained", None, variant))
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -184,7 +184,8 @@ class Assessment(Results):
             labels = self.labels("forget", variant)
             for original in self.starts:
                 folder = self._layout(original, variant)
-                sides = {NULL: ("retrained", None), **{a: (a, original) for a in self.approaches}}
+                rows = [row for row in self.plan.methods if variant in self.plan.variants_of(row)]
+                sides = {NULL: ("retrained", None), **{a: (a, original) for a in (AGAIN, *rows)}}
                 for name, (kind, start) in sides.items():
                     logits, scores = self.logits(kind, "forget", start, variant), self.scores(kind, start, variant)
                     write_logits(folder, name, logits, labels, scores)
@@ -211,7 +212,7 @@ class Assessment(Results):
             "forgetting score": statistics.fmean(a.forgetting_score for a in attacks),
             "TPR": statistics.fmean(audit.tpr_at_fpr(-f, -u).point for f, u in pairs),
             "JS distance": statistics.fmean(audit.js_distance(f, u) for f, u in pairs),
-            "cost": self._median_seconds(own) / self._median_seconds(self._reference(start, variant)),
+            "cost": self._cost(row, start, variant),
         }
         values, several = y["test"].is_floating_point() and y["test"].ndim == 1, y["test"].ndim > 1
         if not values:
@@ -236,6 +237,15 @@ class Assessment(Results):
         if self.plan.models > 1 and row in self.approaches:
             found |= _of_epsilon(self._epsilon(row, start, variant))
         return found
+
+    def _cost(self, row: str, start: int, variant: str) -> float:
+        """Of one original; where there are many models, of all: seconds hardly differ by it."""
+        if row in (AGAIN, "retrained"):
+            return 1.0
+        if self.plan.models == 1:
+            sides = self._own(row, start, variant), self._reference(start, variant)
+            return self._median_seconds(sides[0]) / self._median_seconds(sides[1])
+        return self.cost(row, variant)
 
     def _own(self, row: str, start: int, variant: str) -> list[Job]:
         """The models that are measured for an original; of the retrained ones, as many of them as there are originals
@@ -306,7 +316,8 @@ class Assessment(Results):
         return {name: torch.tensor([one[name] for one in each], dtype=torch.float64) for name in each[0]}
 
     def _median_seconds(self, jobs: Iterable[Job]) -> float:
-        return statistics.median(seconds_of(self._file(job)) for job in jobs)
+        """Of those that are there."""
+        return statistics.median(seconds_of(self._file(job)) for job in jobs if self._file(job).exists())
 
     def _there(self, jobs: Iterable[Job]) -> bool:
         return all(self._file(job).exists() for job in jobs)
