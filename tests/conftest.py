@@ -2,12 +2,10 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
-from projects import absent
+from projects import BUILD, ROOT, absent, build, mulib
 
-ROOT = Path(__file__).parents[1]
 NEEDS = {"browser": "browser", "published": "real", "real": "real"}  # fixtures, and the mark of what uses them
 NEEDS |= dict.fromkeys(("html", "small", "ran", "planted"), "book")
 
@@ -34,6 +32,21 @@ def published():
     if found is None:
         pytest.skip("the published logits are not here: set MULIB_DATA or run `mulib fetch forget-with-precision`")
     return found
+
+
+@pytest.fixture(scope="session")
+def html():
+    """The folder of the book's built pages: a copy of the project, executed in the smoke tier."""
+    for part in ("book", "mulib", "notebooks"):
+        shutil.rmtree(BUILD / part, ignore_errors=True)
+        shutil.copytree(ROOT / part, BUILD / part, ignore=shutil.ignore_patterns("__pycache__", ".vendor*"))
+    for part in ("_config.yml", "_toc.yml", "requirements.lock"):
+        shutil.copy(ROOT / part, BUILD / part)
+    executed = mulib(BUILD, "run", "--tier", "smoke", "--jobs", 2)
+    assert executed.returncode == 0, executed.stderr
+    built = build(BUILD, "-W", "-n", "--keep-going")
+    assert built.returncode == 0, built.stdout[-3000:]
+    return BUILD / "_build" / "html"
 
 
 @pytest.fixture(scope="session")

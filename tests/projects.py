@@ -14,6 +14,8 @@ import pytest
 from nbformat import v4
 
 ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "_build" / "test-book"  # kept from one test run to the next: what is unchanged is not executed again
+JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 PARAMETERS = "tier = 'quick'\ndevice = 'cpu'\nseed = 7"
 
 
@@ -65,5 +67,19 @@ def mulib(folder, *arguments, **environment):
         capture_output=True,
         text=True,
         timeout=900,
+        check=False,
+    )
+
+
+def build(folder, *options, **environment):
+    """Run jupyter-book in `folder`; return the finished process, its texts in one."""
+    return subprocess.run(
+        [JUPYTER_BOOK, "build", ".", "--all", *options],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
         check=False,
     )

@@ -1,58 +1,23 @@
 """The book is built without a warning, and works in a browser from its files alone, without a network."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
-from projects import ROOT, absent, code, mulib, notebook, parameters, prose
+from projects import BUILD, ROOT, absent, build, code, mulib, notebook, parameters, prose
 
 from mulib.press.faults import PAGE_BYTES
 from mulib.press.verdicts import read_papers
 
-BUILD = ROOT / "_build" / "test-book"  # kept from one test run to the next: what is unchanged is not executed again
 SCREENSHOTS = ROOT / "_build" / "screenshots"
-JUPYTER_BOOK = str(Path(sys.executable).with_name("jupyter-book"))
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 SLIDER_PAGE = "notebooks/13_measuring_epsilon"
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390), "dark-phone": ("dark", 390)}
 each_page = pytest.mark.parametrize("page", PAGES)
-
-
-def build(folder, *options, **environment):
-    """Run jupyter-book in `folder`; return the finished process, its texts in one."""
-    return subprocess.run(
-        [JUPYTER_BOOK, "build", ".", "--all", *options],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="session")
-def html():
-    """The folder of the book's built pages: a copy of the project, executed in the smoke tier."""
-    for part in ("book", "mulib", "notebooks"):
-        shutil.rmtree(BUILD / part, ignore_errors=True)
-        shutil.copytree(ROOT / part, BUILD / part, ignore=shutil.ignore_patterns("__pycache__", ".vendor*"))
-    for part in ("_config.yml", "_toc.yml", "requirements.lock"):
-        shutil.copy(ROOT / part, BUILD / part)
-    executed = mulib(BUILD, "run", "--tier", "smoke", "--jobs", 2)
-    assert executed.returncode == 0, executed.stderr
-    built = build(BUILD, "-W", "-n", "--keep-going")
-    assert built.returncode == 0, built.stdout[-3000:]
-    return BUILD / "_build" / "html"
 
 
 @pytest.fixture(scope="session")
