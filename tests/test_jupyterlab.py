@@ -15,7 +15,8 @@ from projects import ROOT, code, mulib, notebook
 SLIDER = """
 import numpy as np
 from mulib import show
-show.slider([np.full((4, 4), 100 * k, np.uint8) for k in range(3)], "filter", [f"Filter {k}." for k in range(3)], values=range(3))
+grey = [np.full((4, 4), 100 * k, np.uint8) for k in range(3)]
+show.slider(grey, "filter", [f"Filter {k}." for k in range(3)], values=range(3))
 """
 RUN = """async () => {
     await jupyterapp.shell.currentWidget.sessionContext.ready;
