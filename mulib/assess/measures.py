@@ -103,7 +103,7 @@ class Results:
 
     def table(
         self,
-        columns: Mapping[str, object],
+        columns: Mapping[str, str | tuple[str, str]],
         caption: str = "",
         variant: str = GIVEN,
         *,
