@@ -82,8 +82,8 @@ class _Entry:
     def __init__(self, folder: Path):
         self.folder, self.data = folder, folder / "images.npy"
         try:
-            self.state = json.loads((folder / "state.json").read_text())
-            self.state["chunks"], self.state["sealed"], self.state["digests"]  # raises if it is damaged
+            state = json.loads((folder / "state.json").read_text())
+            self.state = {name: state[name] for name in ("chunks", "sealed", "digests")}  # raises if it is damaged
         except (OSError, ValueError, KeyError, TypeError):
             self.state = {"chunks": {}, "sealed": None, "digests": None}
 
@@ -122,16 +122,16 @@ class _Entry:
                     _check_size(image, first, f"{archive.prefix}{name} in {archive.path}")
                     row[:] = image
                 rows.flush()
-                self.state["chunks"][str(c)] = zlib.crc32(rows[part])
+                self.state["chunks"][str(c)] = zlib.crc32(rows[part].data)
                 self._save(sealed=None)
                 bar.update(len(names[part]))
         np.save(self.folder / "digests.npy", digests)
-        self.state["digests"] = zlib.crc32(digests)
+        self.state["digests"] = zlib.crc32(digests.data)
         del rows
         self._save(sealed=self._touched())
         return Decoded(torch.from_numpy(np.load(self.data, mmap_mode="c")), torch.from_numpy(digests))
 
-    def _rows(self, shape: tuple[int, ...]) -> np.ndarray:
+    def _rows(self, shape: tuple[int, ...]) -> np.memmap:
         """The writable rows: those of an interrupted build where they fit, else new ones."""
         try:
             rows = np.load(self.data, mmap_mode="r+")
@@ -146,7 +146,7 @@ class _Entry:
     def _strike(self, rows: np.ndarray) -> None:
         """Forget every chunk whose rows no longer have their checksum."""
         chunks = {c: crc for c, crc in self.state["chunks"].items() if int(c) < _chunks(rows)}
-        self.state["chunks"] = {c: crc for c, crc in chunks.items() if zlib.crc32(rows[_part(int(c))]) == crc}
+        self.state["chunks"] = {c: crc for c, crc in chunks.items() if zlib.crc32(rows[_part(int(c))].data) == crc}
 
     def _touched(self) -> list[int]:
         stat = self.data.stat()

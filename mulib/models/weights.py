@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Net = TypeVar("Net", bound=nn.Module)
 
-def reinitialise(model: nn.Module, seed: int) -> nn.Module:
+
+def reinitialise(model: Net, seed: int) -> Net:
     """The same architecture with new weights drawn from `seed`; `model` is untouched, its device and mode are kept.
 
     Every module's own `reset_parameters` runs, then the model's `init_weights` where it has one.
@@ -16,11 +19,9 @@ def reinitialise(model: nn.Module, seed: int) -> nn.Module:
     fresh = copy.deepcopy(model).cpu()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for module in fresh.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-        if hasattr(fresh, "init_weights"):
-            fresh.init_weights()
+        steps = [getattr(module, "reset_parameters", None) for module in fresh.modules()]
+        for step in filter(None, [*steps, getattr(fresh, "init_weights", None)]):
+            step()
     return fresh.to(device_of(model))
 
 

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -68,7 +69,7 @@ class Wiring:
             raise InputError(f"{why}: expected a forward without branches on values; take another model.") from error
         self._modules = dict(self.traced.named_modules())
         nodes = [node for node in self.traced.graph.nodes if isinstance(self._module(node), nn.Conv2d)]
-        self.nodes: dict[str, fx.Node] = {node.target: node for node in nodes}
+        self.nodes: dict[str, fx.Node] = {str(node.target): node for node in nodes}
         if not nodes:
             raise InputError(f"this {type(model).__name__} has no convolution: expected one; take another model.")
         if len(self.nodes) < len(nodes):
@@ -96,7 +97,7 @@ class Wiring:
         """The batch norm right behind `layer`, if there is one."""
         users = list(self.nodes[layer].users)
         found = len(users) == 1 and isinstance(self._module(users[0]), nn.BatchNorm2d)
-        return users[0].target if found else None
+        return str(users[0].target) if found else None
 
     def check(self, layers: Iterable[str]) -> None:
         """Raise InputError unless `layers` names convolutions, at least one."""
@@ -120,7 +121,7 @@ class Wiring:
 
     def _behind(self, node: fx.Node, joins: tuple):
         if node.target in self.nodes:
-            yield Branch(node.target, joins)
+            yield Branch(str(node.target), joins)
             return
         inputs = tuple(node.all_input_nodes)
         if node.op == "placeholder":
@@ -153,7 +154,7 @@ class Wiring:
         return getattr(node.target, "__name__", node.target) in _SAME_CHANNEL_NAMES
 
     def _module(self, node: fx.Node) -> nn.Module | None:
-        return self._modules.get(node.target) if node.op == "call_module" else None
+        return self._modules.get(str(node.target)) if node.op == "call_module" else None
 
     @cached_property
     def head(self) -> str | None:
@@ -190,7 +191,7 @@ def switch_off(model: nn.Module, channels: Mapping[str, Tensor], wiring: Wiring 
     wiring = wiring or Wiring(model)
     for layer, index in channels.items():
         wiring.check([layer])
-        conv = model.get_submodule(layer)
+        conv = cast(nn.Conv2d, model.get_submodule(layer))
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < conv.out_channels:
             found = f"{int(index.min())} … {int(index.max())}"
             raise InputError(f"{layer} has no channels {found}: expected 0 … {conv.out_channels - 1}.")

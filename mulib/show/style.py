@@ -25,6 +25,7 @@ def use():
     Figures are opaque: dark ink on white is readable on a dark page (where book.css gives it a margin) and in print.
     """
     from matplotlib import pyplot
+    from matplotlib.rcsetup import cycler
 
     pyplot.rcParams.update(
         {
@@ -41,7 +42,7 @@ def use():
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.edgecolor": "#595959",
-            "axes.prop_cycle": pyplot.cycler(color=list(COLOURS.values())),
+            "axes.prop_cycle": cycler(color=list(COLOURS.values())),
             "xtick.color": "#404040",
             "ytick.color": "#404040",
             "lines.linewidth": 2,
@@ -53,7 +54,7 @@ def use():
 
 def label(axis, x, y, text, role=None, **options):
     """Write `text` at (x, y) of `axis`, in the ink of `role`: the direct label that stands for a legend's entry."""
-    return axis.text(x, y, text, **{"color": INK.get(role, "#262626"), "fontweight": "bold", **options})
+    return axis.text(x, y, text, **{"color": INK.get(role or "", "#262626"), "fontweight": "bold", **options})
 
 
 def histogram_pair(
