@@ -39,12 +39,13 @@ class Decoded:
     digests: Tensor
 
 
-def decoded(archive: Archive, names: list[str], size: int | None = None) -> Decoded:
+def decoded(archive: Archive, names: list[str], size: int | None = None, *, crop: bool = False) -> Decoded:
     """The named images of an archive as RGB, in that order; decoded on the first call, mapped on every later one.
 
     Args:
         size: resize to (size, size), bilinear and antialiased as torchvision's `Resize` does with Pillow's images;
             None keeps the files' own size, which must then be the same for all.
+        crop: keep the proportions: the shorter side becomes size/0.875 pixels, and the middle (size, size) is cut out.
 
     The decoding runs on all cores. An entry whose files were modified after they were written is verified, checksum
     by checksum, and what is damaged is decoded again; two processes that ask for the same images build them once.
@@ -56,18 +57,19 @@ def decoded(archive: Archive, names: list[str], size: int | None = None) -> Deco
         raise InputError(f"{archive.path} has no images to read: fetch the data again, complete.")
     if size is not None and size < 1:
         raise InputError(f"size is {size}: expected a number of pixels ≥ 1, or None for the files' own size.")
-    stamp = hashlib.sha256(f"{VERSION} {size} {archive.stamp(names)}".encode()).hexdigest()
+    form = f"{VERSION} {size} crop" if crop else f"{VERSION} {size}"
+    stamp = hashlib.sha256(f"{form} {archive.stamp(names)}".encode()).hexdigest()
     folder = files.cache_folder("images")
     shortcut = folder / "stamps" / stamp
     with files.usable(folder):
         found = _Entry(folder / shortcut.read_text()).open() if shortcut.exists() else None
         if found is None:
             digests = _digests(archive, names)
-            key = hashlib.sha256(f"{VERSION} {size} ".encode() + digests.tobytes()).hexdigest()[:32]
+            key = hashlib.sha256(f"{form} ".encode() + digests.tobytes()).hexdigest()[:32]
             with files.locked(folder / key):
                 files.sweep(folder)
                 entry = _Entry(folder / key)
-                found = entry.open() or entry.build(archive, names, size, digests)
+                found = entry.open() or entry.build(archive, names, size, crop, digests)
                 files.replace(shortcut, key.encode())
         files.used(folder / shortcut.read_text())
         files.used(shortcut)
@@ -97,11 +99,11 @@ class _Entry:
             return None
         return Decoded(torch.from_numpy(images), torch.from_numpy(digests))
 
-    def build(self, archive: Archive, names: list[str], size: int | None, digests: np.ndarray) -> Decoded:
+    def build(self, archive: Archive, names: list[str], size: int | None, crop: bool, digests) -> Decoded:
         """Decode the chunks that are missing or damaged, then seal. The caller holds the lock."""
 
         def load(name: str) -> np.ndarray:
-            return decode(archive.read(name), size, f"{archive.prefix}{name} in {archive.path}")
+            return decode(archive.read(name), size, f"{archive.prefix}{name} in {archive.path}", crop=crop)
 
         first = load(names[0])
         shape = (len(names), *first.shape)
@@ -155,13 +157,18 @@ class _Entry:
         files.replace(self.folder / "state.json", json.dumps(self.state).encode())
 
 
-def decode(data: bytes, size: int | None, where: str) -> np.ndarray:
+def decode(data: bytes, size: int | None, where: str, *, crop: bool = False) -> np.ndarray:
     """One image file as RGB, (3, H, W) uint8; `where` names it in the error message."""
     try:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG")).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
         raise InputError(f"{where} is truncated or no image: fetch it again, or remove it from the data.") from error
-    if size is not None and image.size != (size, size):
+    if size is not None and crop:
+        scale = size / 0.875 / min(image.size)
+        width, height = (max(size, round(side * scale)) for side in image.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        image = image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+    elif size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 

@@ -18,6 +18,7 @@ from mulib.models.modes import evaluating
 _SAME_CHANNEL = (
     nn.Identity,
     nn.BatchNorm2d,
+    nn.ZeroPad2d,
     nn.modules.dropout._DropoutNd,
     nn.modules.pooling._MaxPoolNd,
     nn.modules.pooling._AvgPoolNd,
@@ -127,13 +128,25 @@ class Wiring:
             return
         if len(inputs) > 1 and node.target in _JOINS:
             for operand in inputs:
-                yield from self._behind(operand, (*joins, (inputs, operand)))
+                if not self._is_gate(node, operand):
+                    yield from self._behind(operand, (*joins, (inputs, operand)))
         elif len(inputs) == 1 and (self._keeps_channels(node) or node.target in _JOINS):
             yield from self._behind(inputs[0], joins)
         else:
             step = self._module(node)
             kind = type(step).__name__ if step is not None else getattr(node.target, "__name__", node.target)
             raise InputError(f"channels cannot be followed through {kind} ({node}): take one layer, or another model.")
+
+    def _is_gate(self, node: fx.Node, operand: fx.Node) -> bool:
+        """Whether `operand` scales the channels of a product by numbers that mix all of them, as squeeze-and-excitation
+        does: behind it stand linear layers, with no convolution between."""
+        if node.target in (operator.add, operator.iadd, torch.add, "add", "add_"):
+            return False
+        while operand.target not in self.nodes and operand.all_input_nodes:
+            if isinstance(self._module(operand), nn.Linear):
+                return True
+            operand = operand.all_input_nodes[0]
+        return False
 
     def _keeps_channels(self, node: fx.Node) -> bool:
         if node.op == "call_module":
