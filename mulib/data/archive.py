@@ -80,7 +80,7 @@ class Archive:
         return sorted(found)
 
     def images(self, names: Iterable[str]) -> list[str]:
-        """The files of listed images: the names themselves, or, where a copy has another format, their only stem-mate."""
+        """The files of listed images: these names, or, where a copy has another format, the only file of that stem."""
         there, same = set(self.files()), {}
         for file in there:
             stem, ending = os.path.splitext(file)
