@@ -54,7 +54,7 @@ def test_training_prediction_maps_and_audits_serve_it(net):
     logits = predict(model, {"forget": request.forget, "unseen": request.val, "test": request.val})
     assert {name: tuple(z.shape) for name, z in logits.items()} == dict.fromkeys(logits, (6, 3))
     assert audit.scores(logits, dict.fromkeys(logits, request.forget.labels)).final_score >= 0
-    layer = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][0]
+    layer = next(name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d))
     assert len(feature_maps(model, request.val, layer, normalise=False)) == 6
     assert unlearn.validation_score(model, request) >= 0
 
@@ -78,8 +78,7 @@ def test_what_is_drawn_anew_under_a_norm_is_what_the_layer_alone_would_draw():
     assert torch.allclose(fresh[0].weight.std(), models.reinitialise(plain, 3)[0].weight.std(), rtol=0.5)
     spectral = models.reinitialise(zoo.make("spectral norm"), 3)
     assert torch.linalg.matrix_norm(spectral[5].weight, 2).item() == pytest.approx(1, abs=0.05)
-    normed[0].weight  # the original's own norm still stands
-    assert type(normed[0]) is type(fresh[0])
+    assert normed[0].weight.isfinite().all()  # the original's own norm still stands
 
 
 def test_torchvisions_networks_are_drawn_anew_or_named():
@@ -144,7 +143,7 @@ def test_a_pruning_mask_is_kept_or_refused():
     prune.l1_unstructured(model[5], "weight", 0.5)
     assert predict(model, request.val).shape == (6, 3)
     fit(model, request.retain, SHORT, progress=False)
-    with pytest.raises(InputError, match="cannot be copied .*make its pruning"):
+    with pytest.raises(InputError, match=r"cannot be copied .*make its pruning"):
         unlearn.finetune(model, request, SHORT, progress=False)
 
 
