@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 from mulib.files import LIBRARY, replace
 
 PACKAGES = (
@@ -71,11 +71,21 @@ def provenance(root, notebook, data=None):
 def fingerprint(notebook):
     """Return the hash of a notebook's code cells and of the library: an edit of either makes a run stale."""
     digest = hashlib.sha256()
-    for code in code_cells(json.loads(Path(notebook).read_bytes())):
+    for code in code_cells(read_notebook(notebook)):
         digest.update(code.encode() + b"\0")
     for file in sorted(LIBRARY.rglob("*.py")):
         digest.update(file.relative_to(LIBRARY).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def read_notebook(path):
+    """Return the notebook file at `path` as JSON has it; raise InputError for what is none of nbformat 4."""
+    with refusing(str(path), "expected a notebook of nbformat 4, see `git status`"):
+        notebook = json.loads(Path(path).read_bytes())
+        if notebook["nbformat"] != 4:
+            raise ValueError(f"it is of nbformat {notebook['nbformat']}")
+        [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in notebook["cells"]]
+        return notebook
 
 
 def code_cells(notebook):
@@ -97,7 +107,7 @@ def stale(executed, notebook, asked=None):
         record = Record.read(Path(executed).with_suffix(".json"))
     except InputError:
         return "its execution has no record"
-    content, source = Path(executed).read_bytes(), json.loads(Path(notebook).read_bytes())
+    content, source = Path(executed).read_bytes(), read_notebook(notebook)
     if record.came_out["notebook"] != digest(content):
         return "what was executed is not what its record belongs to"
     if code_cells(json.loads(content)) != code_cells(source):

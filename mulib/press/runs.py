@@ -14,12 +14,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
-from mulib.errors import InputError
+from mulib.errors import InputError, check_values, refusing
 from mulib.files import LIBRARY, absolute, locked, replace, sweep
-from mulib.press.record import digest, stale
+from mulib.press.record import digest, read_notebook, stale
 
 TIERS = ("smoke", "quick", "paper")
 
@@ -82,15 +83,40 @@ def find_notebooks(root, names=()):
 
 
 def parameters_of(notebook):
-    """Return {name: value} of the cell tagged `parameters`, what is no constant as None; None without such a cell."""
-    for cell in json.loads(Path(notebook).read_bytes())["cells"]:
+    """Return {name: value} of the cell tagged `parameters`, what is no constant as None; None without such a cell.
+
+    Raises InputError for a file that is no notebook, or where that cell holds more than Python.
+    """
+    statements = _parameters_cell(notebook)
+    if statements is None:
+        return None
+    stored = {}
+    for node in statements:
+        names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        value = getattr(node, "value", None)
+        stored |= dict.fromkeys(names, value.value if isinstance(value, ast.Constant) else None)
+    return stored
+
+
+def declared_in(notebook):
+    """Return {name: what it may be} of the parameters that a notebook declares, as `errors.check_values` takes it."""
+    with refusing(f"a declaration in {notebook}", "expected choices, range(…), a type or a condition"):
+        return {
+            node.target.id: eval(ast.unparse(node.annotation), {"__builtins__": _DECLARING})  # the project's own code
+            for node in _parameters_cell(notebook) or []
+            if isinstance(node, ast.AnnAssign)
+        }
+
+
+_DECLARING = {"range": range, "Literal": Literal}
+
+
+def _parameters_cell(notebook):
+    """Return the statements of the cell tagged `parameters`, None without one."""
+    for cell in read_notebook(notebook)["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            stored = {}
-            for node in ast.parse("".join(cell["source"])).body:
-                names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-                value = getattr(node, "value", None)
-                stored |= dict.fromkeys(names, value.value if isinstance(value, ast.Constant) else None)
-            return stored
+            with refusing(f"the parameters cell of {notebook}", "expected names and values in plain Python"):
+                return ast.parse("".join(cell["source"])).body
     return None
 
 
@@ -99,7 +125,8 @@ def tier_parameters(root, tier):
     path = Path(root) / "notebooks" / "params" / f"{tier}.yml"
     if not path.is_file():
         raise InputError(f"{path} is missing; it holds the values of the tier {tier}")
-    return yaml.safe_load(path.read_text())
+    with refusing(str(path), "expected YAML with names and values"):
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def parse_overrides(pairs):
@@ -108,8 +135,10 @@ def parse_overrides(pairs):
     for name, text in pairs:
         try:
             values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             values[name] = text
+        except (MemoryError, RecursionError):
+            raise InputError(f"the value of {name} is nested too deeply: expected a flat list at most") from None
     return values
 
 
@@ -117,8 +146,16 @@ def plan(root, notebooks, tier, seeds, overrides=None, timeout=0):
     """Return one Run per notebook and seed; raise InputError for a parameter that a notebook does not have."""
     shared = tier_parameters(root, tier)
     runs = []
+    if bad := [seed for seed in seeds if type(seed) is not int or not 0 <= seed < 2**32]:
+        raise InputError(f"the seed is {bad[0]!r}: expected whole numbers, 0 … {2**32 - 1}")
+    for name, value in (overrides or {}).items():
+        if name in ("seed", "tier"):
+            raise InputError(f"{name} is no parameter to set: use --{name}, in a grid its own line")
+        if not isinstance(name, str) or not _survives(value):
+            expected = "a finite number, a text, True, False, None, or a [list] of them"
+            raise InputError(f"{name} is {repr(value)[:80]}: expected {expected}")
     for notebook in notebooks:
-        known = parameters_of(notebook)
+        known, declared = parameters_of(notebook), declared_in(notebook)
         for name in overrides or {}:
             if name not in (known or []):
                 names = ", ".join(known or []) or "none"
@@ -126,11 +163,21 @@ def plan(root, notebooks, tier, seeds, overrides=None, timeout=0):
         for seed in seeds:
             values = {**shared, "seed": seed, **(overrides or {})}
             values = {name: value for name, value in values.items() if name in (known or [])}
+            check_values(declared, values, Path(notebook).name)
             output = _output(root, notebook, tier, seed, overrides)
             shown = not overrides and seed == seeds[0]  # the book shows the first seed of the tier as it is
             paths = str(root), str(notebook), str(output)
             runs.append(Run(*paths, tier, seed, values, timeout, dict(overrides or {}), shown))
     return runs
+
+
+def _survives(value):
+    """Tell whether a value is the same after it has been in a record."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return repr(json.loads(text)) == repr(value)
 
 
 def execute(runs, workers=1, force=False, retries=0):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 
 from mulib.data.sets import Request
-from mulib.models import reinitialise
+from mulib.errors import InputError
+from mulib.models import copied, reinitialise
 from mulib.recipe import Recipe
 from mulib.unlearn.phases import Phases
 from mulib.unlearn.recipes import FORGET_WITH_PRECISION, TRAINING
@@ -28,8 +27,13 @@ def retrain(
 
     The oracle that every other method is measured against. By default with the paper's recipe for CIFAR-10.
 
+    Raises:
+        InputError: parameters that are frozen, or that nothing draws anew (see `models.reinitialise`).
+
     Source: Krähenmann et al., *Forget with Precision*, 2023, experimental set-up.
     """
+    if frozen := [name for name, parameter in model.named_parameters() if not parameter.requires_grad]:
+        raise InputError(f"{frozen[0]} is frozen, so drawn anew it could not learn: unfreeze it (requires_grad_()).")
     return Phases(on_step, progress).train(reinitialise(model, seed), request.retain, recipe, seed=seed)
 
 
@@ -48,4 +52,4 @@ def finetune(
     Source: Krähenmann et al., *Forget with Precision*, 2023, method 1 (5 epochs at 1e-3). Fidelity: the
     released code trains with ``nesterov=True`` in every method, and without augmentation while it unlearns.
     """
-    return Phases(on_step, progress).train(copy.deepcopy(model), request.retain, recipe, seed=seed)
+    return Phases(on_step, progress).train(copied(model), request.retain, recipe, seed=seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.data.targets import Target, names, position, presence
 from mulib.errors import InputError
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.predict import predict
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
@@ -77,15 +76,15 @@ def relearn(
     most = 2 * min(len(part) for part in order)
     if not images or any(n % 2 or not 0 <= n <= most for n in images):
         raise InputError(f"the numbers of images are {list(images)}: expected even ones, 0 … {most}.")
-    scores, name, test = [], names(test, [output])[0], test.to(device_of(model))
+    scores, name, test = [], names(test, [output])[0], test.to(model)
     for n in images:
-        copied = copy.deepcopy(model)
+        learner = copied(model)
         if n:
             few = train.subset(torch.cat([part[: n // 2] for part in order]).sort().values)
             epochs = math.ceil(steps / few.steps(batch_size))
             options = {"objective": _objective(output), "seed": seed, "progress": False}
-            fit(copied, few, Recipe(epochs, lr, batch_size), on_step=lambda step, loss: step >= steps, **options)
-        scores.append(target_scores(predict(copied, test), test.labels, test.classes)[name])
+            fit(learner, few, Recipe(epochs, lr, batch_size), on_step=lambda step, loss: step >= steps, **options)
+        scores.append(target_scores(predict(learner, test), test.labels, test.classes)[name])
     return Relearning(tuple(images), tuple(s.balanced.point for s in scores), tuple(s.auc for s in scores))
 
 
