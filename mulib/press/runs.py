@@ -104,7 +104,7 @@ def declared_in(notebook):
         return {
             node.target.id: eval(ast.unparse(node.annotation), {"__builtins__": _DECLARING})  # the project's own code
             for node in _parameters_cell(notebook) or []
-            if isinstance(node, ast.AnnAssign)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
         }
 
 
