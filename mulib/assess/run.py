@@ -83,7 +83,9 @@ def run(
                 done = (_train_here(*arguments, job) for job in missing)
             else:
                 parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", inner_max_num_threads=1)
-                done = parallel(joblib.delayed(_train)(*arguments, job, _run_of(plan, job)) for job in missing)
+                done = parallel(
+                    joblib.delayed(_train_there)(os.getpid(), *arguments, job, _run_of(plan, job)) for job in missing
+                )
             for job, seconds in done:
                 bar.finished(job, seconds)
             _share(plan, folder, shelf)
@@ -178,6 +180,12 @@ def _train_here(plan: Plan, folder: Path, device: str, job: Job) -> tuple[Job, f
         return _train(plan, folder, device, job, _run_of(plan, job))
     finally:
         torch.set_num_threads(threads)
+
+
+def _train_there(parent: int, *arguments) -> tuple[Job, float]:
+    """`_train` in a process that ends with `parent`."""
+    files.end_with(parent)
+    return _train(*arguments)
 
 
 def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job, float]:
