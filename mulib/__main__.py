@@ -255,15 +255,25 @@ def _as_table(rows):
     return f"{aligned([head, *body])}\n{note}"
 
 
+def _device(ctx, parameter, value):
+    """The device, if PyTorch finds it."""
+    import torch
+
+    known = ["cpu", *["cuda"] * torch.cuda.is_available(), *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if value not in known:
+        raise InputError(f"--device is {value!r}: expected one of {', '.join(known)}, which is what this machine has.")
+    return value
+
+
 @main.command()
 @click.argument("name")
 @click.option("--tier", type=click.Choice(["smoke", "quick", "paper"]), default="quick", show_default=True)
 @click.option("--folder", help="Where the models go, and are taken up again; by default in the cache.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.", callback=_device)
 @click.option("--workers", type=click.IntRange(1), help="Models at a time; by default one per core, 4 on a GPU.")
 @click.option("--originals", type=int, help="How many original models; by default the plan's.")
 @click.option("--models", type=int, help="How many models of each kind; by default the plan's.")
-@click.option("--seed", type=int, help="Of the first model of each kind.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of the first model of each kind.")
 @click.option("--method", "methods", multiple=True, help="Only this row. Repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say which models are there and missing, and how long these take.")
 @click.option("--record", help="Write the measures into this folder too, one small file per original.")

@@ -24,7 +24,7 @@ from mulib.assess.plan import GROWS, Job, Plan
 from mulib.assess.results import KEPT, Assessment, labels_file, model_file, score, seconds_of
 from mulib.clock import clock
 from mulib.data.sets import Task
-from mulib.errors import DivergedError, InputError
+from mulib.errors import DivergedError, InputError, refusing
 from mulib.predict import has_bf16, predict
 
 START = 10  # seconds that a process of its own takes until it trains
@@ -67,7 +67,7 @@ def run(
             _clear(place)
         _share(plan, shelf, folder)
         for variant in plan.variants:
-            if not labels_file(folder, variant).exists():
+            if files.read_tensors(labels_file(folder, variant)) is None:
                 labels = {name: _task(plan, variant, device).sets[name].labels for name in KEPT}
                 files.replace(labels_file(folder, variant), files.sealed(labels))
         bar = _Bar(Outlook(plan, folder, most), progress)
@@ -121,7 +121,9 @@ def _claim(plan: Plan, folder: Path, device: str) -> None:
     today = {"sources": files.source(), "torch": metadata.version("torch"), "device": device.partition(":")[0]}
     made = []
     if note.exists():
-        there = json.loads(note.read_text())
+        with refusing(str(note), "remove it to begin anew with the models that are there"):
+            there = json.loads(note.read_text())
+            there["plan"]["methods"], there["plan"]["originals"], there["plan"]["variants"]
         if different := _different(there["plan"], asked):
             raise InputError(
                 f"{folder} holds another plan (it differs in {', '.join(different)}): choose another folder."
