@@ -194,8 +194,9 @@ def check(name, as_json):
 )
 @click.option("--delta", default=0.05, show_default=True, help="δ of (ε, δ)-unlearning, 0 ≤ δ < 1.")
 @click.option("--models", type=int, help="Use the first N models of each kind.")
+@click.option("--statistic", type=click.Choice(["hinge", "loss"]), help="What classes are audited by; default hinge.")
 @click.option("--json", "as_json", is_flag=True, help="One object for one approach, a list for several.")
-def epsilon(folder, approaches, everything, split_null, delta, models, as_json):
+def epsilon(folder, approaches, everything, split_null, delta, models, statistic, as_json):
     """Measure ε̂ of each APPROACH in FOLDER: unlearned against retrained models, on the forget set.
 
     FOLDER is a folder or a zip with logits_retain.npy, APPROACH/logits_unlearn.npy and metrics.csv, or the name of
@@ -208,11 +209,11 @@ def epsilon(folder, approaches, everything, split_null, delta, models, as_json):
     wanted = [NULL, *logits.approaches] if everything else [*approaches, *[NULL] * split_null]
     if not wanted:
         raise InputError(f"no approach was named: expected one of {', '.join(logits.approaches)}, or --all.")
-    rows = [_epsilon_row(logits, approach, delta, models) for approach in dict.fromkeys(wanted)]
+    rows = [_epsilon_row(logits, approach, delta, models, statistic) for approach in dict.fromkeys(wanted)]
     click.echo(_as_json(rows) if as_json else _as_table(rows))
 
 
-def _epsilon_row(logits, approach, delta, models):
+def _epsilon_row(logits, approach, delta, models, statistic=None):
     """The audit of one approach as {name: value}."""
     from mulib import audit
     from mulib.data.logits import NULL
@@ -224,9 +225,21 @@ def _epsilon_row(logits, approach, delta, models):
     if models is not None and not 2 <= models <= most:
         raise InputError(f"--models is {models}: expected 2 to {most}, which is what {approach} has on each side.")
     sides = unlearned[:, :models], retrained[:, :models]
-    result = audit.epsilon(*sides, logits.labels, delta=delta, statistic=logits.statistic)
-    accuracy = {name: float(shares[:models].mean()) for name, shares in logits.accuracy(approach).items()}
-    return {"approach": approach, **result.summary(), "accuracy": accuracy}
+    if statistic and logits.statistic == "residual":
+        raise InputError(f"--statistic is {statistic}: the models here predict values; leave it out.")
+    result = audit.epsilon(*sides, logits.labels, delta=delta, statistic=statistic or logits.statistic)
+    shares = {name: each[:models] for name, each in logits.accuracy(approach).items()}
+    accuracy = {name: float(each.mean()) for name, each in shares.items()}
+    half = {name: _half_width(each) for name, each in shares.items()}
+    return {"approach": approach, **result.summary(), "accuracy": accuracy, "accuracy_half_width": half}
+
+
+def _half_width(values, confidence=0.95):
+    """Half the interval of a mean over models by Student's t: the models are drawn anew, each by its seed."""
+    from scipy.stats import t
+
+    n = len(values)
+    return float(t.ppf((1 + confidence) / 2, n - 1) * values.std() / n**0.5) if n > 1 else float("nan")
 
 
 def _as_json(rows):
@@ -242,16 +255,17 @@ def _as_json(rows):
 def _as_table(rows):
     """Aligned columns for reading: ε in nats, accuracies in percent or errors in the unit of the values."""
     head = ["approach", "ε median", "lower", "worst decile", "ceiling", "∞", "undefined", "models"]
-    values = rows[0]["statistic"] == "residual"  # an error as it is, a share in percent
-    head += [f"{name} {'error' if values else '%'}" for name in ("retain", "forget", "test")]
+    scale, unit = (1, "error") if rows[0]["statistic"] == "residual" else (100, "%")
+    head += [f"{name} {unit}" for name in ("retain", "forget", "test")]
     body = [
         [row["approach"]]
         + [f"{row[name]:.2f}" for name in ("median", "lower_median", "worst_decile", "ceiling")]
         + [str(row[name]) for name in ("infinite", "undefined", "n_models")]
-        + [f"{(1 if values else 100) * score:.2f}" for score in row["accuracy"].values()]
+        + [f"{scale * a:.2f} ± {scale * row['accuracy_half_width'][name]:.2f}" for name, a in row["accuracy"].items()]
         for row in rows
     ]
-    note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be."
+    note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be; "
+    note += "±: the 95 % interval of the mean."
     return f"{aligned([head, *body])}\n{note}"
 
 

@@ -1,9 +1,14 @@
 """Errors that a user can act on: on the command line they are one sentence and exit code 2."""
 
+from __future__ import annotations
+
 import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class InputError(ValueError):
@@ -15,12 +20,14 @@ class DivergedError(InputError):
 
     Attributes:
         step, epoch: where, counted from 1.
-        model: the model as it was put back, where the error was raised.
+        model: the model as it was put back; only where the error was raised, no process sends it to another.
     """
+
+    model: nn.Module
 
     def __init__(self, message: str, step: int, epoch: int):
         super().__init__(message, step, epoch)  # all of them, so that it can be pickled
-        self.step, self.epoch, self.model = step, epoch, None
+        self.step, self.epoch = step, epoch
 
     def __str__(self) -> str:
         return self.args[0]

@@ -209,8 +209,8 @@ def sealed(tensors: Mapping, **notes: object) -> bytes:
     from safetensors.torch import save
 
     blank = "0" * 64  # stands where the digest of the file goes
-    notes = {name: str(value) for name, value in notes.items()}
-    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {**notes, "sha256": blank})
+    words = {name: str(value) for name, value in notes.items()} | {"sha256": blank}
+    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, words)
     return content.replace(blank.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
 
 

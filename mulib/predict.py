@@ -25,7 +25,7 @@ def predict(
     model: nn.Module, data: Mapping[str, ImageSet], batch_size: int = ..., precision: Precision = ...
 ) -> dict[str, Tensor]: ...
 @torch.inference_mode()
-def predict(model, data, batch_size=512, precision="float32"):
+def predict(model, data, batch_size=512, precision: Precision = "float32"):
     """Logits in evaluation mode, (N, classes) float32 on the CPU, in the order of the set; modes are restored.
 
     A mapping of sets is answered with a dict of the same names. `precision` is as for `fit`.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ def fit(
     scheduler = _scheduler(optimise, recipe, data.steps(recipe.batch_size))
     objective = _plain if objective is None else objective
     generator = torch.Generator().manual_seed(seed)
-    quiet = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
+    quiet: dict[str, Any] = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
     good = {name: value.clone() for name, value in model.state_dict().items()}
     losses, step, start, stop = [], 0, time.perf_counter(), False
     with training(model):

@@ -117,11 +117,11 @@ def test_a_damaged_entry_is_rebuilt(folder, own_cache, damage):
 def count_decodes(monkeypatch, stop_at=None):
     calls, decode = [], cache.decode
 
-    def counting(data, size, where):
+    def counting(data, size, where, **options):
         if where.split(".jpg")[0].endswith(f"{stop_at}"):
             raise KeyboardInterrupt
         calls.append(where)
-        return decode(data, size, where)
+        return decode(data, size, where, **options)
 
     monkeypatch.setattr(cache, "decode", counting)
     return calls

@@ -6,6 +6,8 @@ import layouts
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision import transforms
 
 from mulib import InputError, data
 from mulib.data import catalogue
@@ -399,3 +401,48 @@ def test_a_table_lacks_a_column_or_a_set(tmp_path):
     path.write_text(whole.replace("set", "part"))
     with pytest.raises(InputError, match=r"has no column set in .*: expected file, label, set"):
         data.table(path.parent)
+
+
+def test_imagenet_by_folder_with_the_labels_that_networks_have(tmp_path):
+    folder = layouts.imagenet(tmp_path / "imagenet")
+    layouts.write(folder / "wnids.csv", b"wnid,label\nn01440764,0\nn02102040,217\n")
+    pictures = data.imagenet(size=28)
+    assert pictures.labels.tolist() == [0, 0, 0, 217, 217, 217]
+    assert [pictures.classes[i] for i in (0, 217)] == ["tench", "English springer"]
+    assert pictures.images.shape == (6, 3, 28, 28)
+    spread = data.imagenet(part="spread", size=28)
+    assert spread.labels.tolist() == [999, 5]
+
+
+def test_imagenet_is_cut_from_the_middle_as_torchvision_evaluates(tmp_path):
+    folder = layouts.imagenet(tmp_path / "imagenet")
+    layouts.write(folder / "wnids.csv", b"wnid,label\nn01440764,0\nn02102040,217\n")
+    found = data.imagenet(folder, size=28).images[0]
+    picture = Image.open(folder / "val" / "n01440764" / "n01440764_0.JPEG").convert("RGB")
+    cut = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(28), transforms.PILToTensor()])(picture)
+    assert (found.int() - cut.int()).abs().max() <= 1
+
+
+def test_a_thousand_folders_tell_their_labels(tmp_path):
+    wnids = [f"n{i:08d}" for i in range(999)] + ["n01440764"]
+    layouts.imagenet(tmp_path / "imagenet", wnids, each=1)
+    pictures = data.imagenet(size=8)
+    assert pictures.labels.tolist() == list(range(1000))
+
+
+@pytest.mark.parametrize(
+    ("table", "part", "message"),
+    [
+        (None, "val", "has 2 folders: expected all 1000 classes, or wnids.csv"),
+        (b"wnid,label\nn01440764,0\n", "val", "has a label for n02102040"),
+        (b"wnid,label\nn01440764,0\nn02102040,1000\n", "val", "are 0 … 1000: expected 0 … 999"),
+        (b"wnid,class\nn01440764,0\n", "val", "no table of wnid and label"),
+        (None, "train", "no pictures in train/"),
+    ],
+)
+def test_imagenet_whose_labels_nothing_tells(tmp_path, table, part, message):
+    folder = layouts.imagenet(tmp_path / "imagenet")
+    if table:
+        layouts.write(folder / "wnids.csv", table)
+    with pytest.raises(InputError, match=message):
+        data.imagenet(part=part)

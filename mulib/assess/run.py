@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import joblib
 import torch
@@ -82,10 +83,9 @@ def run(
             if workers == 1:
                 done = (_train_here(*arguments, job) for job in missing)
             else:
-                parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", inner_max_num_threads=1)
-                done = parallel(
-                    joblib.delayed(_train_there)(os.getpid(), *arguments, job, _run_of(plan, job)) for job in missing
-                )
+                parallel: Any = joblib.Parallel(workers, return_as="generator_unordered", inner_max_num_threads=1)
+                there = joblib.delayed(_train_there)
+                done = parallel(there(os.getpid(), *arguments, job, _run_of(plan, job)) for job in missing)
             for job, seconds in done:
                 bar.finished(job, seconds)
             _share(plan, folder, shelf)
@@ -352,7 +352,7 @@ class _Bar:
 
     def __init__(self, outlook: Outlook, progress: bool):
         self.outlook, there = outlook, outlook.there.total()
-        options = {} if progress else {"disable": True}
+        options: dict[str, Any] = {} if progress else {"disable": True}
         options |= {"unit": "model", "delay": 1.0, "leave": False, "desc": outlook.plan.name, "initial": there}
         self.bar = tqdm(total=there + outlook.missing.total(), **options)
         self.bar.bar_format = "{desc}: {n_fmt}/{total_fmt} models |{bar}| {elapsed}{postfix}"

@@ -36,11 +36,11 @@ def digits(seed: int = 0, *, forget: int = 100, mislabelled: float = 1.0) -> Tas
         raise InputError(f"mislabelled is {mislabelled}: expected a share, 0 … 1, of the forget set.")
     from sklearn.datasets import load_digits  # here: scikit-learn takes seconds to import
 
-    raw = load_digits()
+    pixels, numbers = load_digits(return_X_y=True)
     generator = torch.Generator().manual_seed(seed)
-    images = (torch.from_numpy(raw.images) * (255 / 16)).round().to(torch.uint8)[:, None]
+    images = (torch.from_numpy(pixels).view(-1, 1, 8, 8) * (255 / 16)).round().to(torch.uint8)
     images = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    labels = torch.from_numpy(raw.target).long()
+    labels = torch.from_numpy(numbers).long()
     order = torch.randperm(len(labels), generator=generator).split(list(SPLITS.values()))
     parts = dict(zip(SPLITS, order, strict=True))
     forget_index = torch.randperm(SPLITS["train"], generator=generator)[:forget]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import torch
@@ -249,7 +250,7 @@ class Task:
         """The four sets that models are judged on, by name."""
         return {"retain": self.retain, "forget": self.forget, "test": self.test, "unseen": self.unseen}
 
-    def binned(self, edges: Sequence[float]) -> Task:
+    def binned(self, edges: Sequence[float]) -> Self:
         """The same task with its float values, such as ages, as classes: class k holds edges[k−1] ≤ value < edges[k].
 
         Args:
@@ -265,6 +266,6 @@ class Task:
 
         return replace(self, **{name: classed(getattr(self, name)) for name in ("train", "val", "test", "unseen")})
 
-    def to(self, device: torch.device | str) -> Task:
+    def to(self, device: torch.device | str) -> Self:
         """The same task with its sets on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in ("train", "val", "test", "unseen")})

@@ -153,13 +153,15 @@ class _Grouping:
         self.step, self.labels, self.mean = 0, None, None
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        if self.step % self.every == 0 and (self.step < self.until or self.labels is None):
+        labels = self.labels
+        if labels is None or (self.step % self.every == 0 and self.step < self.until):
             found = _groups(model, self.data, self.layer, self.k, self.seed, 256)
-            self.labels, self.k = found.labels.to(x.device), found.k
+            labels, self.k = found.labels.to(x.device), found.k
+            self.labels = labels
         self.step += 1
         with outputs(model, [self.layer]) as seen:
             loss = loss_of(model(x), y)
         maps = seen[self.layer].float()
         mean = maps.detach().mean(0)
         self.mean = mean if self.mean is None else torch.lerp(mean, self.mean, self.decay)
-        return loss + self.weight * group_loss(maps, self.labels, self.mean)
+        return loss + self.weight * group_loss(maps, labels, self.mean)

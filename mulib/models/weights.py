@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,10 @@ from mulib.errors import InputError
 from mulib.models.hooks import watched
 from mulib.models.modes import evaluating
 
+Net = TypeVar("Net", bound=nn.Module)
 
-def copied(model: nn.Module) -> nn.Module:
+
+def copied(model: Net) -> Net:
     """A deep copy.
 
     Raises:
@@ -27,7 +30,7 @@ def copied(model: nn.Module) -> nn.Module:
         raise InputError(f"{what}: make its pruning or weight norm permanent with `remove` first.") from error
 
 
-def reinitialise(model: nn.Module, seed: int, blocks: Collection[str] = ()) -> nn.Module:
+def reinitialise(model: Net, seed: int, blocks: Collection[str] = ()) -> Net:
     """The same architecture with new weights drawn from `seed`; `model` is untouched, its device and mode are kept.
 
     Every module's own `reset_parameters` runs, under a weight or spectral norm too, then `_reset_parameters`, which

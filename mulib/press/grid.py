@@ -10,6 +10,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -94,7 +95,7 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
             f"no Dask scheduler answers at {scheduler} ({error}): start one, and give its address."
         ) from None
     with client:
-        threads = client.nthreads()  # {worker: how many runs it takes at a time}
+        threads: Any = client.nthreads()  # {worker: how many runs it takes at a time}
         if not threads:
             raise InputError(f"the scheduler at {scheduler} has no worker: start one with `dask worker {scheduler}`.")
         root, asked = runs[0].root if runs else ".", sorted({run.notebook for run in runs})
@@ -156,7 +157,7 @@ def table(runs):
     rows = [row for record in records for row in _rows(record, varied)]
     frame = pandas.DataFrame(rows, columns=[*columns, "commit", "dirty", "gpu", "started"])
     for name in varied:  # a column of Parquet has one type
-        if frame[name].map(type).nunique() > 1:
+        if len({type(value) for value in frame[name]}) > 1:
             frame[name] = frame[name].map(str)
     return frame
 
@@ -196,6 +197,7 @@ def track(run):
     """
     try:
         import wandb
+        from wandb.errors import UsageError
     except ImportError:
         raise InputError("--track wandb needs the package wandb: run `pip install wandb`.") from None
     record, folder = Record.read(run.record), Path(run.root) / "_executed" / "wandb"
@@ -212,7 +214,7 @@ def track(run):
             config=config | {"came_from": record.came_from},
             settings=wandb.Settings(silent=True, console="off"),
         )
-    except wandb.errors.UsageError as error:
+    except UsageError as error:
         raise InputError(f"wandb refuses ({error}): run `wandb login`, or set WANDB_MODE=offline.") from None
     sent.summary.update(
         {**record.metrics, **record.came_out["timings"], "peak_memory_mb": record.came_out["peak_memory_mb"]}

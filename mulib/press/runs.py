@@ -320,7 +320,8 @@ def _output(root, notebook, tier, seed, overrides):
 
 def _find(every, name):
     stem = Path(name).stem if name.endswith(".ipynb") else name
-    fits = [stem] if stem in every else [known for known in every if known.startswith(stem)]
+    whole = [known for known in every if known == stem or known.startswith(f"{stem}_")]  # 08 is not 08b
+    fits = whole or [known for known in every if known.startswith(stem)]
     if len(fits) == 1:
         return every[fits[0]]
     near = fits or difflib.get_close_matches(stem, every, n=3, cutoff=0.3) or list(every)

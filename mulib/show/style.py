@@ -29,6 +29,7 @@ def use():
         InputError: a parameter, as papermill or a reader set it, that is none of its declared values.
     """
     from matplotlib import pyplot
+    from matplotlib.rcsetup import cycler
 
     notebook = vars(sys.modules["__main__"])
     check_values(notebook.get("__annotations__", {}), notebook, "this notebook")
@@ -48,7 +49,7 @@ def use():
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.edgecolor": "#595959",
-            "axes.prop_cycle": pyplot.cycler(color=list(COLOURS.values())),
+            "axes.prop_cycle": cycler(color=list(COLOURS.values())),
             "xtick.color": "#404040",
             "ytick.color": "#404040",
             "lines.linewidth": 2,
@@ -60,7 +61,7 @@ def use():
 
 def label(axis, x, y, text, role=None, **options):
     """Write `text` at (x, y) of `axis`, in the ink of `role`: the direct label that stands for a legend's entry."""
-    return axis.text(x, y, text, **{"color": INK.get(role, "#262626"), "fontweight": "bold", **options})
+    return axis.text(x, y, text, **{"color": INK.get(role or "", "#262626"), "fontweight": "bold", **options})
 
 
 def histogram_pair(

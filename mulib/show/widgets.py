@@ -60,9 +60,10 @@ def pickers(pictures, labels, alts, values):
         for options, label in zip((rows, columns), labels, strict=True)
     )
     stacks = [_stack(*row, 0, None) for row in zip(pictures, alts, strict=True)]
-    second.links = [jslink((second, "index"), (stack, "selected_index")) for stack in stacks]
+    links = [jslink((second, "index"), (stack, "selected_index")) for stack in stacks]
+    second.links = links  # pyright: ignore[reportAttributeAccessIssue] - kept as long as the control
     outer = Stack(stacks, selected_index=0)
-    first.link = jslink((first, "index"), (outer, "selected_index"))
+    first.link = jslink((first, "index"), (outer, "selected_index"))  # pyright: ignore
     return VBox([first, second, outer]).add_class("mulib-control")
 
 

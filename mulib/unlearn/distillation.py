@@ -55,7 +55,8 @@ def scrub(
 
     def objective(student, x, y):
         if next(turn) % 2:
-            return -_distance(student, teacher, *forget.pop(), temperature)
+            x, y = forget.pop()
+            return -_distance(student, teacher, x, y, temperature)
         (x, y), other = pairs(x, y)
         forget.append(other)
         logits = student(x)

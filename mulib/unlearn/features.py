@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +120,8 @@ def remove_features(
         turns.append((a, only(everything, *features), learn))
     own = [optimiser_of(net.parameters(), recipe) for net, _, _ in turns]
     phases, losses, epochs = Phases(on_step, progress=False), [], recipe.epochs
-    for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **{} if progress else {"disable": True}):
+    quiet: dict[str, Any] = {} if progress else {"disable": True}
+    for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **quiet):
         for turn, (net, part, objective) in enumerate(turns):
             with _resting(*(other for other in (f, g, a) if other is not net)):
                 turn_seed = (seed * epochs + epoch) * len(turns) + turn

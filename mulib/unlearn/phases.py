@@ -39,7 +39,7 @@ class Phases:
             before = sum(done.steps for done in self.fits)
 
             def report(step: int, loss: float) -> bool:
-                self.stopped = bool(self.on_step(before + step, loss))
+                self.stopped = bool(self.on_step and self.on_step(before + step, loss))
                 return self.stopped
 
             options |= {"on_step": None if self.on_step is None else report, "progress": self.progress}

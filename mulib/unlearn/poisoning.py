@@ -107,15 +107,16 @@ def poisoned(request: Request, *, labels: Draw = "uniform", noise: float = NOISE
         raise InputError(f"unknown labels {labels!r}: expected 'uniform' or 'wrong'.")
     if noise <= 0:
         raise InputError(f"noise is {noise}: expected a standard deviation above 0, in the unit of the labels.")
-    true, draw = request.forget.labels, {"generator": generator_for(seed, "labels")}
+    true, draw = request.forget.labels, generator_for(seed, "labels")
     if true.is_floating_point() and true.ndim == 1:
-        return replace(request.forget, labels=true + noise * torch.randn(true.shape, **draw).to(true))
+        return replace(request.forget, labels=true + noise * torch.randn(true.shape, generator=draw).to(true))
     if true.is_floating_point():
-        drawn = torch.randint(2, true.shape, **draw).to(true) if labels == "uniform" else 1 - true
+        drawn = torch.randint(2, true.shape, generator=draw).to(true) if labels == "uniform" else 1 - true
         return replace(request.forget, labels=drawn)
     classes = max(request.forget.outputs, request.retain.outputs)  # a set without class names may not show them all
     if labels == "uniform":
-        return replace(request.forget, labels=torch.randint(classes, true.shape, **draw).to(true))
+        return replace(request.forget, labels=torch.randint(classes, true.shape, generator=draw).to(true))
     if classes < 2:
         raise InputError("there is one class only: expected two or more for wrong labels; choose labels='uniform'.")
-    return replace(request.forget, labels=(true + torch.randint(1, classes, true.shape, **draw).to(true)) % classes)
+    other = torch.randint(1, classes, true.shape, generator=draw).to(true)
+    return replace(request.forget, labels=(true + other) % classes)

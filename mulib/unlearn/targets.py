@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ def _channels(graph: EssentialGraph, choose: Choice, seed: int) -> dict[str, Ten
 def _remove_outputs(model: nn.Module, head: str | None, outputs: list[int]) -> None:
     if head is None:
         raise InputError("the model has no linear layer: expected one that gives the outputs; prune with head=False.")
-    linear = model.get_submodule(head)
+    linear = cast(nn.Linear, model.get_submodule(head))
     for part in (linear.weight, linear.bias):
         if part is not None:
             part[outputs] = 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mulib.explain import EssentialGraph, Importance
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+ORDERS = ("most", "least", "random")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def pruning_curves(
     target: str,
     *,
     shares: Sequence[float] = SHARES,
+    orders: Sequence[str] = ORDERS,
     seed: int = 0,
     batch_size: int = 512,
 ) -> dict[str, PruningCurve]:
@@ -74,9 +76,10 @@ def pruning_curves(
         data: what the accuracies are measured on.
         target: a target of the graph; balance plays no part here.
         shares: of each layer's channels, ascending, 0 … 1.
+        orders: some of "most", "least" and "random"; `seed` draws the last.
 
     Raises:
-        InputError: an unknown target, shares that are not ascending in [0, 1], a graph of another model.
+        InputError: an unknown target or order, shares that are not ascending in [0, 1], a graph of another model.
 
     Source: Xu et al., *Essential Graph*, 2024, the released code's importance curves (bibliography key xu2024target);
     the random order is ours.
@@ -88,15 +91,17 @@ def pruning_curves(
         raise InputError(f"there is no target {target!r} in the graph: expected one of {', '.join(graph.targets)}.")
     if not shares or list(shares) != sorted(shares) or not 0 <= shares[0] <= shares[-1] <= 1:
         raise InputError(f"the shares are {list(shares)}: expected an ascending list from 0 to 1.")
+    if unknown := [order for order in orders if order not in ORDERS]:
+        raise InputError(f"there is no order {unknown[0]!r}: expected some of {', '.join(ORDERS)}.")
     values = {layer: v[graph.targets.index(target)] for layer, v in graph.values.items()}
     generator, wiring = torch.Generator().manual_seed(seed), Wiring(model)
-    orders = {
+    channels = {
         "most": {layer: v.sort(descending=True, stable=True).indices for layer, v in values.items()},
         "least": {layer: v.sort(stable=True).indices for layer, v in values.items()},
         "random": {layer: torch.randperm(len(v), generator=generator) for layer, v in values.items()},
     }
     output, data = graph.outputs[graph.targets.index(target)], data.to(model)
-    return {name: _curve(model, data, wiring, order, output, shares, batch_size) for name, order in orders.items()}
+    return {name: _curve(model, data, wiring, channels[name], output, shares, batch_size) for name in orders}
 
 
 def _curve(model, data: ImageSet, wiring: Wiring, order: dict[str, Tensor], output: int, shares, batch_size: int):

@@ -32,7 +32,7 @@ BATCHES = Published(
     how=f"call cifar10(download=True), or get it from {URL} (free to use with citation)",
 )
 FOLDERS = replace(BATCHES, marker="train/airplane/", places=("cifar10", "cifar10_jpeg", "."))
-NORMALISE = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}  # as the released code has it
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as the released code has it
 AUGMENT = Chain((AutoAugment(), CropFlip(4)))
 
 
@@ -198,7 +198,7 @@ def _batch(archive: Archive, name: str) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _image_set(images: np.ndarray, labels: np.ndarray, names: np.ndarray) -> ImageSet:
-    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels).long(), CLASSES, **NORMALISE, names=names)
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels).long(), CLASSES, None, MEAN, STD, names)
 
 
 def _folders(archive: Archive) -> tuple[ImageSet, ImageSet]:
@@ -213,7 +213,7 @@ def _folders(archive: Archive) -> tuple[ImageSet, ImageSet]:
         raise InputError(f"{archive.path} has no images in {', '.join(absent[:3])}: {expected}.")
     found = decoded(archive, whole)
     labels = torch.tensor([CLASSES.index(name.split("/")[1]) for name in whole])
-    data = ImageSet(found.images, labels, CLASSES, **NORMALISE, names=np.array(whole), digests=found.digests)
+    data = ImageSet(found.images, labels, CLASSES, None, MEAN, STD, np.array(whole), found.digests)
     cut = len(names["train"])
     return data.subset(torch.arange(cut)), data.subset(torch.arange(cut, len(data)))
 
