@@ -142,7 +142,7 @@ class _Entry:
             pass
         self.state["chunks"] = {}
         self.data.unlink(missing_ok=True)
-        return np.lib.format.open_memmap(self.data, mode="w+", dtype=np.uint8, shape=shape)
+        return files.allocate(np.lib.format.open_memmap(self.data, "w+", np.uint8, shape), self.data)
 
     def _strike(self, rows: np.ndarray) -> None:
         """Forget every chunk whose rows no longer have their checksum."""

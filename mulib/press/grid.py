@@ -16,7 +16,7 @@ import yaml
 
 from mulib.errors import InputError, refusing
 from mulib.files import replace
-from mulib.press.record import Record, digest
+from mulib.press.record import Record, digest, found, sources
 from mulib.press.runs import TIERS, execute_one, find_notebooks, plan
 
 MOST = 10_000  # runs of a block
@@ -90,7 +90,7 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
 
     try:
         client = Client(scheduler, timeout=timeout)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise InputError(
             f"no Dask scheduler answers at {scheduler} ({error}): start one, and give its address."
         ) from None
@@ -98,17 +98,42 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
         threads: Any = client.nthreads()  # {worker: how many runs it takes at a time}
         if not threads:
             raise InputError(f"the scheduler at {scheduler} has no worker: start one with `dask worker {scheduler}`.")
+        root, asked = runs[0].root if runs else ".", sorted({run.notebook for run in runs})
+        mine = machine(root, asked)
+        try:
+            others = client.run(machine, root, asked)
+        except Exception as error:  # such as a worker without mulib
+            raise InputError(f"a worker cannot say what it has ({error}): install this mulib on all of them.") from None
+        for worker, theirs in others.items():
+            if other := [what for what in mine if theirs[what] != mine[what]]:
+                raise InputError(
+                    f"the worker {worker} has other {' and '.join(other)} than this machine: make them the"
+                    " same; nothing was started."
+                )
         share = max(threads.values())
         futures = {
             client.submit(execute_one, run, share, force, retries, key=_key(run, force), pure=False): run
             for run in runs
         }
-        for future in as_completed(futures):
-            if error := future.exception():
-                result = {"error": f"its worker was lost ({type(error).__name__})", "details": str(error)}
-            else:
-                result = future.result()
-            yield futures[future], result
+        left, lost = dict(futures), None
+        try:
+            for future in as_completed(futures):
+                if error := future.exception():
+                    result = {"error": f"its worker was lost ({type(error).__name__})", "details": str(error)}
+                else:
+                    result = future.result()
+                yield left.pop(future), result
+        except Exception as error:  # whatever distributed raises when nobody answers any more
+            lost = error
+        for run in left.values():  # a run that a worker finished meanwhile has its record
+            done = {"skipped": True} if run.done() else {"error": f"the scheduler was lost ({lost})", "details": ""}
+            yield run, done
+
+
+def machine(root, notebooks):
+    """Return what must be the same where a run is executed: the sources of mulib, the notebooks and the data."""
+    there = {path: digest(Path(path).read_bytes()) if Path(path).is_file() else None for path in notebooks}
+    return {"sources of mulib": sources(), "notebooks": there, "data": found()}
 
 
 def _key(run, force):

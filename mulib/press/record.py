@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -25,9 +26,10 @@ class Record:
     """What one run of one notebook was asked, what came out, and where that came from.
 
     asked: notebook, tier, parameters, seed.
-    came_out: metrics {name: number or text}, timings {name: seconds}, peak_memory_mb of the kernel, and
-        notebook, the SHA-256 of the executed notebook that belongs to this record.
-    came_from: commit, dirty, lock, source, data {name: hash}, hardware, versions, started (UTC, ISO 8601).
+    came_out: metrics {name: number or text}, timings {name: seconds}, peak_memory_mb of the kernel, peak_gpu_mb of what
+        it had on the GPU (None without one), and notebook, the SHA-256 of the executed notebook that belongs to it.
+    came_from: commit, dirty, lock, source, files {file: hash} of mulib, found (names of data sets), data {name: hash},
+        hardware, versions, started (UTC, ISO 8601).
     A number that is infinite or undefined stands as "inf", "-inf" or "nan", because JSON has neither.
     """
 
@@ -61,11 +63,27 @@ def provenance(root, notebook, data=None):
         **commit(root),
         "lock": digest(lock.read_bytes()) if lock.is_file() else None,
         "source": fingerprint(notebook),
+        "files": sources(),
+        "found": found(),
         "data": data or {},
         "hardware": hardware(),
         "versions": versions(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+@cache
+def found():
+    """Return the names of the published data sets that are on this machine: with others, a run comes out otherwise."""
+    from mulib.data.catalogue import BUILT_IN, listing
+
+    return [entry.name for entry in listing() if entry.available and entry.name not in BUILT_IN]
+
+
+@cache
+def sources():
+    """Return {file: eight digits of its SHA-256} of the library."""
+    return {f.relative_to(LIBRARY).as_posix(): digest(f.read_bytes())[:8] for f in sorted(LIBRARY.rglob("*.py"))}
 
 
 def fingerprint(notebook):
@@ -113,8 +131,19 @@ def stale(executed, notebook, asked=None):
     if code_cells(json.loads(content)) != code_cells(source):
         return "its code changed since it was executed"
     if record.came_from["source"] != fingerprint(notebook):
-        return "mulib changed since it was executed"
-    return "" if asked in (None, record.asked) else "it was executed with other parameters"
+        return f"{_changed(record.came_from.get('files', {}), sources())} changed since it was executed"
+    if asked not in (None, record.asked):
+        there, wanted = ({**each, **each["parameters"]} for each in (record.asked, asked))
+        return f"it was executed with other parameters: {_changed(there, wanted)}"
+    if asked is not None and (then := record.came_from.get("found", found())) != found():
+        return f"the data on this machine changed: {', '.join(sorted(set(then) ^ set(found())))}"
+    return ""
+
+
+def _changed(there, now):
+    """Return the first names of what two mappings do not share, "mulib" where nothing is known of one."""
+    names = [name for name in sorted(there.keys() | now.keys()) if there.get(name) != now.get(name)]
+    return ", ".join([*names[:3], *["…"] * (len(names) > 3)]) if there else "mulib"
 
 
 def digest(content):
@@ -124,17 +153,17 @@ def digest(content):
 
 def commit(root):
     """Return {"commit", "dirty"} of the git work tree at `root`; both None where there is no commit."""
-    head = _ask("git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD")
+    head = ask("git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD")
     if not head:
         return {"commit": None, "dirty": None}
-    changed = _ask("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    changed = ask("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
     return {"commit": head, "dirty": bool(changed)}
 
 
 def hardware():
     """Return the machine's cpu model, cores, memory (GiB) and gpu (None without one)."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    gpu = _ask("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    gpu = ask("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -163,7 +192,7 @@ def _cpu_model():
     return names[0] if names else platform.machine()
 
 
-def _ask(*command):
+def ask(*command):
     """Return what a command prints, "" when it is missing or fails."""
     if shutil.which(command[0]) is None:
         return ""

@@ -9,10 +9,12 @@ import ast
 import difflib
 import json
 import os
+import queue
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +22,7 @@ import yaml
 
 from mulib.errors import InputError, check_values, refusing
 from mulib.files import LIBRARY, absolute, locked, replace, sweep
-from mulib.press.record import digest, read_notebook, stale
+from mulib.press.record import ask, digest, read_notebook, stale
 
 TIERS = ("smoke", "quick", "paper")
 
@@ -53,13 +55,47 @@ class Run:
         return Path(self.output).with_suffix(".json")
 
     @property
+    def running(self):
+        """Where what was executed so far lies while it runs; papermill marks the cell that runs."""
+        return Path(self.root) / "_executed" / "running" / self.tier / Path(self.output).name
+
+    @property
+    def log(self):
+        """Where what was executed lies after it failed."""
+        return Path(self.root) / "_executed" / "failed" / self.tier / Path(self.output).name
+
+    @property
+    def at(self):
+        """What runs now: "cell 3 of 12 (its first line) since 14:05:01, last line of output"; "" where nothing does."""
+        try:
+            cells = [c for c in json.loads(self.running.read_bytes())["cells"] if c["cell_type"] == "code"]
+        except (OSError, ValueError, LookupError):
+            return ""
+        for number, cell in enumerate(cells, 1):
+            papermill = cell["metadata"].get("papermill", {})
+            if papermill.get("status") in ("running", "failed") and papermill.get("start_time"):
+                started = datetime.fromisoformat(papermill["start_time"]).astimezone()
+                said = "".join("".join(output.get("text", "")) for output in cell["outputs"]).split("\n")
+                line = next((line.strip() for line in reversed(said) if line.strip()), "")
+                first = next(iter("".join(cell["source"]).split("\n")), "")
+                return (
+                    f"cell {number} of {len(cells)} ({first[:50]}) since {started:%H:%M:%S}"
+                    + f", {line[:80]}" * bool(line)
+                )
+        return ""
+
+    @property
     def asked(self):
         """The record's first part."""
         return {"notebook": self.name, "tier": self.tier, "parameters": self.parameters, "seed": self.seed}
 
     def done(self):
         """Tell whether a whole run of just this, from the same sources, is already there."""
-        return not stale(self.output, self.notebook, self.asked)
+        return not self.why()
+
+    def why(self):
+        """Return why it would be executed, "" where it would not."""
+        return stale(self.output, self.notebook, self.asked)
 
 
 def find_root(start="."):
@@ -184,13 +220,31 @@ def execute(runs, workers=1, force=False, retries=0):
     """Execute `runs`, `workers` at a time; yield (run, result of `execute_one`) as they finish."""
     for root in {run.root for run in runs}:
         sweep(Path(root) / "_executed")
-    with ThreadPoolExecutor(workers) as pool:
-        futures = {pool.submit(execute_one, run, workers, force, retries): run for run in runs}
+    pool, gpus = ThreadPoolExecutor(workers), gpus_here()
+    free = queue.SimpleQueue()
+    for slot in range(workers):
+        free.put(gpus[slot % len(gpus)] if gpus else None)
+
+    def work(run):
+        gpu = free.get()
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            return execute_one(run, workers, force, retries, gpu)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            free.put(gpu)
+
+    futures = {pool.submit(work, run): run for run in runs}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def gpus_here():
+    """Return the names of this machine's GPUs, of those that CUDA_VISIBLE_DEVICES leaves: each worker has one."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    return [str(i) for i in range(len(ask("nvidia-smi", "-L").splitlines()))]
 
 
 def stage(run):
@@ -207,7 +261,7 @@ def staged(root, name):
     return Path(root) / "_executed" / "notebooks" / f"{name}.ipynb"
 
 
-def execute_one(run, workers=1, force=False, retries=0):
+def execute_one(run, workers=1, force=False, retries=0, gpu=None):
     """Execute one run in a process of its own, one of `workers` that share the machine, again when it fails.
 
     Returns {"seconds", "kib"}, {"skipped": True} when a record already holds the run, or {"error", "details"}. Whoever
@@ -218,20 +272,20 @@ def execute_one(run, workers=1, force=False, retries=0):
         if not force and run.done():
             return {"skipped": True}
         for _ in range(retries + 1):
-            result = _work(run, workers)
+            result = _work(run, workers, gpu)
             if "error" not in result:
                 break
         return result
 
 
-def _work(run, workers):
+def _work(run, workers, gpu):
     """Let mulib.press.worker execute `run` in a process of its own; return the result that it printed last."""
     ended = subprocess.run(
         [sys.executable, "-m", "mulib.press.worker"],
         input=json.dumps({**asdict(run), "parent": os.getpid()}),
         capture_output=True,
         text=True,
-        env=_environment(workers),
+        env=_environment(workers) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
         cwd=run.root,
         check=False,
     )
