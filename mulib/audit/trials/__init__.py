@@ -2,4 +2,4 @@
 
 from mulib.audit.trials.channels import PruningCurve, Stability, pruning_curves, selection_stability
 from mulib.audit.trials.probes import PROBE, linear_probe, network_probe
-from mulib.audit.trials.relearning import Relearning, relearn
+from mulib.audit.trials.relearning import Recovery, Relearning, recover, relearn
