@@ -166,6 +166,34 @@ def _side_by_side(tier: str, task: str) -> Plan:
     )
 
 
+KINDS = {  # what is forgotten: the data, and its arguments
+    "labels": ("digits", {}),
+    "people": ("faces-age", None),
+    "class": ("digits", {"kind": "class"}),
+    "subclass": ("digits", {"kind": "subclass"}),
+    "random": ("digits", {"mislabelled": 0.0}),
+}
+
+
+def _gone(tier: str, kind: str) -> Plan:
+    """Every registered method, asked what it still knows: relearning on retained images and probes of its features."""
+    base = get("ages-decades" if kind == "people" else "digits", tier)
+    task, options = KINDS[kind]
+    rows = [name for name, each in unlearn.methods().items() if each.run.__module__.startswith("mulib.")]
+    return base.scaled(
+        name=f"gone-{kind}",
+        task=task,
+        task_options=base.task_options if options is None else options,
+        methods=recipes(rows[1:], lambda r: r.faster(PACE, 1).but(batch_size=50)),  # without retraining
+        factors=(1, 10),
+        nonmembers="mislabelled" if kind == "labels" else "val",
+        audits=True,
+        originals=2 if tier == "smoke" else 3,
+        models=1,
+        own=False,
+    )
+
+
 PLANS = {
     "digits": _digits,
     "ages-years": partial(_ages, labels="years"),
@@ -178,6 +206,7 @@ PLANS = {
     "attributes-one": partial(_attributes, several=False),
     "side-by-side-labels": partial(_side_by_side, task="labels"),
     "side-by-side-people": partial(_side_by_side, task="people"),
+    **{f"gone-{kind}": partial(_gone, kind=kind) for kind in KINDS},
 }
 
 
