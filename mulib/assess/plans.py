@@ -166,24 +166,23 @@ def _side_by_side(tier: str, task: str) -> Plan:
     )
 
 
-KINDS = {  # what is forgotten: the data, and its arguments
-    "labels": ("digits", {}),
-    "people": ("faces-age", None),
-    "class": ("digits", {"kind": "class"}),
-    "subclass": ("digits", {"kind": "subclass"}),
-    "random": ("digits", {"mislabelled": 0.0}),
+KINDS = {  # what is forgotten of half of the digits; people are forgotten of drawn faces
+    "labels": {"forget": 60},
+    "people": {},
+    "class": {"kind": "class"},
+    "subclass": {"kind": "subclass"},
+    "random": {"forget": 60, "mislabelled": 0.0},
 }
 
 
 def _gone(tier: str, kind: str) -> Plan:
     """Every registered method, asked what it still knows: relearning on retained images and probes of its features."""
     base = get("ages-decades" if kind == "people" else "digits", tier)
-    task, options = KINDS[kind]
     rows = [name for name, each in unlearn.methods().items() if each.run.__module__.startswith("mulib.")]
     return base.scaled(
         name=f"gone-{kind}",
-        task=task,
-        task_options=base.task_options if options is None else options,
+        task_options=base.task_options if kind == "people" else {"images": 500} | KINDS[kind],
+        training=base.training if tier == "smoke" or kind == "people" else base.training.but(epochs=20),
         methods=recipes(rows[1:], lambda r: r.faster(PACE, 1).but(batch_size=50)),  # without retraining
         factors=(1, 10),
         nonmembers="mislabelled" if kind == "labels" else "val",
