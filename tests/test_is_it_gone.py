@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mulib import InputError, audit
+from mulib import InputError, audit, data, train
 from mulib.data import ImageSet
 from mulib.models import resnet18
 from mulib.predict import feature_maps, penultimate, predict
@@ -31,10 +31,10 @@ def noise(n, generator):
 
 
 def test_penultimate_features_are_what_the_last_layer_sees(model, generator):
-    data = noise(11, generator)
-    found = penultimate(model, data, batch_size=4)
-    assert torch.allclose(found, feature_maps(model, data, "avgpool", normalise=False).flatten(1), atol=1e-6)
-    assert torch.allclose(model.fc(found), predict(model, data), atol=1e-5)
+    images = noise(11, generator)
+    found = penultimate(model, images, batch_size=4)
+    assert torch.allclose(found, feature_maps(model, images, "avgpool", normalise=False).flatten(1), atol=1e-6)
+    assert torch.allclose(model.fc(found), predict(model, images), atol=1e-5)
     assert not model.fc._forward_pre_hooks
 
 
@@ -160,10 +160,10 @@ def test_a_memory_behind_the_last_layer_comes_back(generator):
     pixels = torch.zeros(60, 1, 1, 6, dtype=torch.uint8)
     y = torch.arange(60) % 3
     pixels[torch.arange(60), 0, 0, y] = 255
-    data = ImageSet(pixels, y, ("a", "b", "c"))
+    images = ImageSet(pixels, y, ("a", "b", "c"))
     network = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
     network[1].weight.data.zero_()[:, :3] = -4 * torch.eye(3)
-    retain, forget = data.subset(torch.arange(40)), data.subset(torch.arange(40, 60))
+    retain, forget = images.subset(torch.arange(40)), images.subset(torch.arange(40, 60))
     found = audit.recover(network, retain, forget, Recipe(1, 0.5, 10), steps=(0, 40))
     assert found.accuracy == (0.0, 1.0)
     assert found.most == 1.0
@@ -196,3 +196,87 @@ def test_apart_is_the_first_step_beyond_two_deviations():
 def test_bad_input_is_one_sentence(call, message):
     with pytest.raises(InputError, match=message):
         call(torch.randn(6, 3), torch.arange(6) % 3)
+
+
+# Planted truth
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """A small task with coins, a network that learned it by heart, and one that never saw what coins excluded."""
+
+    task = data.by_coin(data.digits(images=200, forget=30), 0)
+    nets = {}
+    for name, part, seed in (("original", task.train, 0), ("retrained", task.retain, 1)):
+        nets[name] = resnet18(10, width=4, in_channels=1, stem="face", seed=seed)
+        train.fit(nets[name], part, Recipe(40, 0.1, 20, schedule="onecycle"), seed=seed, progress=False)
+    return task, nets["original"], nets["retrained"]
+
+
+def weights_that_differ(a, b):
+    return [name for (name, x), y in zip(a.named_parameters(), b.parameters(), strict=True) if not torch.equal(x, y)]
+
+
+def test_coins_move_images_and_change_none(planted):
+
+    task, before = planted[0], data.digits(images=200, forget=30)
+    members, others = len(task.forget), len(task.unseen)
+    assert members + others == 60
+    assert torch.equal(task.retain.images, before.retain.images)
+    drawn = torch.cat([task.forget.images, task.unseen.images]).flatten(1).sum(1).sort().values
+    given = torch.cat([before.forget.images, before.unseen.images[:30]]).flatten(1).sum(1).sort().values
+    assert torch.equal(drawn, given)
+
+
+def test_coins_are_fair(planted):
+
+    task = data.digits(images=200, forget=100)
+    assert 80 < np.mean([len(data.by_coin(task, seed).forget) for seed in range(40)]) < 120
+
+
+def test_what_is_hidden_is_behind_the_last_layer_alone(planted):
+    task, original, retrained = planted
+    network = audit.hidden(original, retrained, task.request)
+    assert weights_that_differ(original, network) == ["fc.weight", "fc.bias"]
+    answers = [predict(net, task.forget).argmax(1) for net in (original, retrained, network)]
+    assert (answers[2] == answers[1]).double().mean() > (answers[0] == answers[1]).double().mean() + 0.3
+    assert (predict(network, task.retain).argmax(1) == task.retain.labels).double().mean() > 0.95
+
+
+def test_who_doubts_answers_the_same(planted):
+    task, original, _ = planted
+    network = audit.doubtful(original, 20.0)
+    before, after = (predict(net, task.test) for net in (original, network))
+    assert torch.allclose(before / 20, after, atol=1e-5)
+
+
+def test_what_is_overdone_never_saw_the_forget_set_and_has_a_loss_to_show(planted):
+    task, _, retrained = planted
+    network = audit.overdone(retrained, task.request, times=2.0)
+    losses = [F.cross_entropy(predict(net, task.forget), task.forget.labels) for net in (retrained, network)]
+    assert losses[1] > 1.5 * losses[0]
+
+
+def test_every_metric_is_asked_and_tells_the_original_from_the_retrained(planted):
+    task, original, retrained = planted
+    saw, never = (audit.asked(net, retrained, task) for net in (original, retrained))
+    assert list(saw) == list(never)
+    assert len(saw) == 14
+    assert (never["CKA"], never["activation distance"]) == (1, 0)
+    for name in ("forget accuracy", "label probe", "relearning"):
+        assert saw[name] > never[name] + 0.2, name
+    z = predict(original, task.forget)
+    assert saw["forget accuracy"] == (z.argmax(1) == task.forget.labels).double().mean()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda task, a, b: audit.doubtful(a, 1.0), "temperature is 1.0"),
+        (lambda task, a, b: audit.overdone(b, task.request, 1.0), "times is 1.0"),
+        (lambda task, a, b: audit.doubtful(nn.Flatten()), "no linear layer"),
+    ],
+)
+def test_a_state_that_cannot_be_planted_is_one_sentence(call, message, planted):
+    with pytest.raises(InputError, match=message):
+        call(*planted)
