@@ -320,6 +320,30 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
 
 
 @main.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
+@click.option("--method", "name", help="Judge a registered method, such as that of a plug-in, instead of a FILE.")
+@click.option("--card", type=click.Path(dir_okay=False), help="Where the HTML card goes; by default NAME.html, here.")
+def judge(file, name, card):
+    """Judge the unlearning methods that FILE registers: the contract, and a row beside finetuning and retraining.
+
+    Exits with 0 only when every promise of the contract is kept.
+    """
+    from mulib import assess as room
+    from mulib import unlearn
+
+    if (file is None) == (name is None):
+        raise InputError("judge one thing: a FILE that registers a method, or --method NAME.")
+    found = [unlearn.get(name)] if file is None else room.from_file(file)
+    if card and len(found) > 1:
+        raise InputError(f"{file} registers {len(found)} methods: leave --card out, and each gets a card by its name.")
+    judgements = [room.judge(method, progress=sys.stderr.isatty()) for method in found]
+    for each in judgements:
+        click.echo(each)
+        click.echo(f"card: {room.write_card(each, card or f'{each.method.name}.html')}")
+    sys.exit(1 if any(each.broken for each in judgements) else 0)
+
+
+@main.command()
 @click.argument("papers", nargs=-1, metavar="PAPER...")
 @click.option("--accept", is_flag=True, help="Hold later reports against this one.")
 @click.option("--json", "as_json", is_flag=True, help="Print every number and claim as JSON.")

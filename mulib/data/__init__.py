@@ -10,6 +10,7 @@ from mulib.data.readers.imagenet import imagenet
 from mulib.data.readers.mufac import mufac
 from mulib.data.readers.table import table
 from mulib.data.sets import ImageSet, Request, Task
+from mulib.data.splits import by_coin
 from mulib.data.targets import only
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Request",
     "Task",
     "agedb",
+    "by_coin",
     "celeba",
     "cifar10",
     "digits",
