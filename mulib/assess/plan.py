@@ -107,8 +107,8 @@ class Plan:
     def of(cls, plain: Mapping) -> Plan:
         """The plan that `as_dict` wrote."""
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-        methods = {row: {k: _recipe(v) for k, v in options.items()} for row, options in plain["methods"].items()}
-        return cls(**plain | {"training": _recipe(plain["training"]), "methods": methods})
+        methods = {row: {k: recipe_of(v) for k, v in options.items()} for row, options in plain["methods"].items()}
+        return cls(**plain | {"training": recipe_of(plain["training"]), "methods": methods})
 
     def load(self, variant: str = GIVEN) -> Task:
         """The task, or a variant of it.
@@ -205,7 +205,7 @@ class Plan:
         return replace(self, methods={name: self.methods[name] for name in self.methods if name in rows})
 
 
-def _recipe(value):
+def recipe_of(value):
     """The recipe that JSON holds; anything else as it is."""
     if not isinstance(value, dict) or not {"epochs", "lr"} <= set(value):
         return value
