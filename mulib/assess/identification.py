@@ -25,11 +25,11 @@ from mulib.data.faces import FaceTask
 from mulib.errors import InputError
 from mulib.predict import feature_maps, predict
 from mulib.recipe import Recipe
+from mulib.show.filters import THRESHOLDS
 
 KEPT = files.LIBRARY / "assess" / "identification.safetensors"
 LAYER = "layer3"
 MOUTH = "Mouth_Slightly_Open"
-THRESHOLDS = tuple(k / 20 for k in range(1, 20))
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ class Identification:
         """The faces; training crops and flips them."""
         task = faces.features(**self.task_options)
         return replace(task, train=replace(task.train, augment=CropFlip()))
+
+    def check(self) -> FaceTask:
+        """Other faces of the same kind, in a world of their own: `val` to choose by, `test` to report on."""
+        few = 40 if self.task_options["people"] < 1000 else 400
+        others = {"seed": self.task_options["seed"] + 1, "people": 20, "val": few, "test": few, "unseen": 20}
+        return faces.features(**{**self.task_options, **others})
 
     def network(self, index: int) -> nn.Module:
         """A network before training."""
@@ -108,7 +114,8 @@ def plan_of(tier: str) -> Identification:
 
 def make(plan: Identification, folder: Path | str, device: str = "cpu", progress: bool = True) -> bytes:
     """Train what `folder` does not hold yet, a file per network and stage, and return the kept file of them all."""
-    task, tensors, numbers, seconds = plan.load(), {}, [], 0.0
+    task, check = plan.load(), plan.check()
+    tensors, numbers, seconds = {}, [], 0.0
     for index in range(plan.networks):
         before = plan.network(index).to(device)
         plain, cost = _stage(Path(folder) / f"{index}-plain.safetensors", plan, task, before, index, progress)
@@ -118,12 +125,23 @@ def make(plan: Identification, folder: Path | str, device: str = "cpu", progress
             rounded = {name: _rounded(value) for name, value in network.state_dict().items()}
             tensors |= {f"{index}.{stage}.{name}": value for name, value in rounded.items()}
             network.load_state_dict(rounded)
-            found = explain.groups(network, task.val, LAYER, k=min(plan.k, 4 * plan.width), seed=plan.seed + index)
+            found = explain.groups(network, check.val, LAYER, k=min(plan.k, 4 * plan.width), seed=plan.seed + index)
             tensors[f"{index}.{stage}.groups"] = found.labels
-        numbers.append({name: measured(net, task) for name, net in (("plain", plain), ("grouped", after))})
+        numbers.append({name: measured(net, check) for name, net in (("plain", plain), ("grouped", after))})
     made = {"sources": files.source(), "torch": metadata.version("torch"), "seconds": round(seconds)}
     notes = {"plan": asdict(plan), "made": made, "numbers": numbers}
     return files.sealed(tensors, **{name: json.dumps(value) for name, value in notes.items()})
+
+
+def networks(tier: str = "quick", retrain: bool = False, device: str = "cpu"):
+    """What `load` gives: of the kept file; in the paper's tier, or where asked, of one that is trained now, once."""
+    if tier != "paper" and not retrain:
+        return load()
+    plan = plan_of(tier)
+    path = files.cache_folder("networks") / f"identification-{files.key(asdict(plan), device=device)}.safetensors"
+    folder = path.with_suffix("")
+    files.once(path, lambda part: part.write_bytes(make(plan, folder, device)), files.read_tensors)
+    return load(path)
 
 
 def _stage(path: Path, plan: Identification, task: FaceTask, start: nn.Module, index: int, progress: bool):
@@ -162,6 +180,12 @@ def measured(network: nn.Module, task: FaceTask) -> dict[str, float]:
     scores = {"auc": sum(told) / len(told), "auc.mouth": told[task.val.classes.index(MOUTH)]}
     found = {"filter": best.best, "threshold": threshold, "iou": float(best.iou.max()), "constant": best.baseline}
     return scores | found
+
+
+def better_stage(notes: Mapping) -> str:
+    """ "plain" or "grouped": the stage whose best filters fit the mouth better in validation, on average."""
+    fits = {name: sum(numbers[name]["iou"] for numbers in notes["numbers"]) for name in ("plain", "grouped")}
+    return max(fits, key=fits.get)
 
 
 def load(path: Path | str = KEPT) -> tuple[Identification, list[Identified], dict]:

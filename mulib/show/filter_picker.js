@@ -73,8 +73,10 @@ function mulibFilterPicker(root, data) {
   function thumb(canvas, f) {
     const large = enlarge(map(f, state.picture)), context = canvas.getContext("2d");
     canvas.width = W; canvas.height = H;
+    context.filter = "grayscale(1) brightness(0.55)";  // so that a small picture shows what is marked at a glance
     context.drawImage(faces[state.picture], 0, 0, W, H);
-    context.drawImage(painted(large, H, W, 0.8), 0, 0);
+    context.filter = "none";
+    context.drawImage(painted(large.map((v) => 16 * Math.sqrt(v)), H, W, 1), 0, 0);
   }
 
   // In words: how much it marks, where, and on how many pictures.
@@ -116,21 +118,22 @@ function mulibFilterPicker(root, data) {
     one(".said").textContent = words();
     if (data.truth) one(".truth").textContent = truth();
     root.dataset.filter = f; root.dataset.threshold = state.threshold;
+  }
+  function tell() {  // the kernel, where there is one
     const wire = document.querySelector(`.mulib-wire-${root.id} input`);
-    if (wire && wire.value !== `${f} ${state.threshold}`) {
-      wire.value = `${f} ${state.threshold}`;
-      for (const kind of ["input", "change"]) wire.dispatchEvent(new Event(kind, { bubbles: true }));
-    }
+    if (!wire) return;
+    wire.value = `${state.filter} ${state.threshold}`;
+    for (const kind of ["input", "change"]) wire.dispatchEvent(new Event(kind, { bubbles: true }));
   }
   function sheet() { for (const button of buttons) thumb(button.querySelector("canvas"), Number(button.value)); }
   function choose(filter, focus) {
     if (!Number.isInteger(filter) || filter < 0 || filter >= C) { one(".number").value = state.filter; return; }
-    state.filter = filter; show();
+    state.filter = filter; show(); tell();
     if (focus) buttons.find((button) => Number(button.value) === filter).focus();
   }
 
   one(".number").addEventListener("change", (event) => choose(event.target.valueAsNumber));
-  one(".threshold").addEventListener("input", (event) => { state.threshold = Math.round(event.target.value * 100) / 100; show(); });
+  one(".threshold").addEventListener("input", (event) => { state.threshold = Math.round(event.target.value * 100) / 100; show(); tell(); });
   one(".picture").addEventListener("change", (event) => { state.picture = Number(event.target.value); sheet(); });
   for (const button of buttons) {
     button.addEventListener("click", () => choose(Number(button.value)));

@@ -8,6 +8,7 @@ import html
 import io
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from mulib.predict import feature_maps
 
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))
 LARGEST = 32  # positions of a map per side; larger ones are shown as averages, or a page would be heavy
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation that torchvision's networks expect
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 ROWS = {
     "asis": "The picture",
     "marked": "What the filter marks",
@@ -35,13 +38,14 @@ class FilterPicker:
     """A picker as `filter_picker` makes it. In Jupyter, `filter` and `threshold` follow what a reader chooses.
 
     Attributes:
-        filter, threshold: the choice.
+        filter: the choice; None until there is one.
+        threshold: above which a map marks.
         groups: (C,) int64, the group of each filter; those that never change are in the last one.
         fragment: the HTML, which needs neither a kernel nor a network.
     """
 
-    def __init__(self, data: dict, groups: Tensor):
-        self.filter, self.threshold, self.groups = data["filter"], data["threshold"], groups
+    def __init__(self, data: dict, groups: Tensor, choice: int | None = None):
+        self.filter, self.threshold, self.groups = choice, data["threshold"], groups
         content = json.dumps(data)
         self.name = "fp" + hashlib.sha256(content.encode()).hexdigest()[:10]
         self.fragment = _fragment(self.name, data, content)
@@ -53,20 +57,18 @@ class FilterPicker:
         style += "max-width: 60rem; padding: 0 1rem; }"
         title = html.escape(title)
         head += f"<title>{title}</title><style>{style}</style>"
-        return f'<!doctype html><html lang="en"><head>{head}</head><body><main><h1>{title}</h1>{self.fragment}</main></body></html>'
+        body = f"<main><h1>{title}</h1>{self.fragment}</main>"
+        return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
 
     def _ipython_display_(self):
         from IPython.display import HTML, display
         from ipywidgets import Layout, Text
 
-        wire = Text(self._choice(), layout=Layout(display="none")).add_class(f"mulib-wire-{self.name}")
+        wire = Text("", layout=Layout(display="none")).add_class(f"mulib-wire-{self.name}")
         wire.add_class("mulib-wire")
         wire.observe(self._chosen, "value")
         display(wire)
         display(HTML(self.fragment))
-
-    def _choice(self) -> str:
-        return f"{self.filter} {self.threshold:g}"
 
     def _chosen(self, change) -> None:
         number, threshold = change["new"].split()
@@ -79,7 +81,7 @@ def filter_picker(
     images: ImageSet,
     *,
     k: int = 8,
-    filter: int = 0,
+    filter: int | None = None,
     threshold: float = 0.2,
     shown: int = 6,
     region: Tensor | np.ndarray | None = None,
@@ -96,7 +98,8 @@ def filter_picker(
         layer: as in `model.named_modules()`, one whose output has height and width.
         images: what maps are scaled over, and grouped by; the first `shown` are shown.
         k: groups that filters are ordered by, by how alike their maps are; no more than there are filters.
-        filter, threshold: what is chosen at the start; thresholds are multiples of 0.05.
+        filter: what is chosen already; None shows filter 0 and waits for a choice.
+        threshold: at the start, a multiple of 0.05.
         region: (N, H, W) bool, where the truth is known: then a reader may unfold how the choice ranks.
         what: what the region shows, in words: "mouth".
         seed: of the grouping.
@@ -104,8 +107,8 @@ def filter_picker(
     Raises:
         InputError: no images, no such layer or filter, a layer without maps, a threshold that the slider does not have.
 
-    >>> filter_picker(identifier, "layer3", task.test, k=2, shown=2).filter
-    0
+    >>> filter_picker(identifier, "layer3", task.test, filter=3, k=2, shown=2).filter
+    3
     """
     if round(threshold, 2) not in THRESHOLDS:
         raise InputError(f"the threshold is {threshold}: expected a multiple of 0.05 from 0.05 to 0.95.")
@@ -113,7 +116,7 @@ def filter_picker(
     if maps.ndim != 4:
         raise InputError(f"the layer {layer!r} gives no maps: expected one with height and width, such as a stage.")
     count = maps.shape[1]
-    if not 0 <= filter < count:
+    if filter is not None and not 0 <= filter < count:
         raise InputError(f"there is no channel {filter} in {layer!r}: expected 0 … {count - 1}.")
     groups = _grouped(maps, k, seed)
     small = maps[:shown]
@@ -121,7 +124,7 @@ def filter_picker(
         small = nn.functional.adaptive_avg_pool2d(small, [min(side, LARGEST) for side in small.shape[2:]])
     few = images.images[:shown].cpu()
     data = {
-        "filter": filter,
+        "filter": filter or 0,
         "threshold": round(threshold, 2),
         "filters": count,
         "shown": len(few),
@@ -137,7 +140,57 @@ def filter_picker(
         "thresholds": THRESHOLDS,
         "truth": None if region is None else _truth(maps, region, what),
     }
-    return FilterPicker(data, groups)
+    return FilterPicker(data, groups, filter)
+
+
+def pictures_in(folder: Path | str, size: int = 224, mean=IMAGENET[0], std=IMAGENET[1]) -> ImageSet:
+    """The pictures of a folder, at any depth, in the order of their names, as squares of `size` pixels.
+
+    Raises:
+        InputError: no folder, no pictures in it, or one that cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise InputError(f"there is no picture in {folder}: expected a folder with files {', '.join(PICTURES)}.")
+    images = np.empty((len(paths), 3, size, size), np.uint8)
+    for image, path in zip(images, paths, strict=True):
+        try:
+            small = Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+        except (OSError, UnidentifiedImageError) as error:
+            raise InputError(f"{path} is no picture that can be read ({error}): remove it, or save it anew.") from error
+        image[:] = np.asarray(small).transpose(2, 0, 1)
+    names = np.array([path.name for path in paths])
+    return ImageSet(torch.from_numpy(images), torch.zeros(len(paths)).long(), mean=mean, std=std, names=names)
+
+
+def network_of(name: str, weights: Path | str | None = None) -> nn.Module:
+    """A network of torchvision to look into, in evaluation mode.
+
+    Args:
+        weights: a safetensors file of its state, with any number of outputs; None takes torchvision's default weights,
+            which are downloaded once.
+
+    Raises:
+        InputError: an unknown name, or weights that are not of this network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from torchvision.models import get_model
+
+    try:
+        if weights is None:
+            network = get_model(name, weights="DEFAULT")
+        else:
+            state = load_file(weights)
+            outputs = [value for value in state.values() if value.ndim == 2][-1:]
+            network = get_model(name, weights=None, num_classes=len(outputs[0]) if outputs else 1000)
+            network.load_state_dict(state)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name} with the weights {weights or 'of torchvision'} cannot be had: {reason}.") from error
+    return network.eval()
 
 
 def _grouped(maps: Tensor, k: int, seed: int) -> Tensor:
@@ -202,11 +255,12 @@ def _fragment(name: str, data: dict, content: str) -> str:
     count, shown = data["filters"], range(data["shown"])
     options = "".join(f'<option value="{n}">{n + 1}</option>' for n in shown)
     cells = _cells(shown)
-    sheet = "".join(_group(group, name) for group in data["names"])
+    sheet = "".join(_group(group) for group in data["names"])
     truth = '<details><summary>How good is this choice?</summary><p class="truth"></p></details>'
     body = f"""<div class="bar">
 <label>Filter <input class="number" type="number" min="0" max="{count - 1}" step="1"> of 0 … {count - 1}</label>
-<label>Threshold <input class="threshold" type="range" min="0.05" max="0.95" step="0.05"> <span class="reading"></span></label>
+<label>Threshold <input class="threshold" type="range" min="0.05" max="0.95" step="0.05">
+<span class="reading"></span></label>
 </div>
 <div class="rows" style="--n: {len(shown)}">{cells}</div>
 <p class="said" role="status"></p>
@@ -231,19 +285,18 @@ def _cells(shown: Sequence[int]) -> str:
     for row, label in ROWS.items():
         cells.append(f"<span>{label}</span>")
         for n in shown:
-            coarse = " coarse" * (row in ("bare", "mean"))
-            alt = f"{label}, picture {n + 1}"
-            cells.append(
-                f'<div class="{row}{" more" * (n > 2)}"><canvas class="face{coarse}" role="img" aria-label="{alt}"></canvas></div>'
-            )
+            kind = ' class="coarse"' * (row in ("bare", "mean"))
+            picture = f'<canvas{kind} role="img" aria-label="{label}, picture {n + 1}"></canvas>'
+            cells.append(f'<div class="{row}{" more" * (n > 2)}">{picture}</div>')
     return "".join(cells)
 
 
-def _group(group: dict, name: str) -> str:
+def _group(group: dict) -> str:
     """One line of the contact sheet."""
+    inside = '<canvas aria-hidden="true"></canvas><small aria-hidden="true">'
     buttons = "".join(
-        f'<button type="button" role="radio" aria-checked="false" value="{f}" aria-label="Filter {f}, {group["name"].lower()}">'
-        f'<canvas aria-hidden="true"></canvas><small aria-hidden="true">{f}</small></button>'
+        f'<button type="button" role="radio" aria-checked="false" value="{f}" '
+        f'aria-label="Filter {f}, {group["name"].lower()}">{inside}{f}</small></button>'
         for f in group["members"]
     )
     return f'<span>{group["name"]}</span><div class="group">{buttons}</div>' if buttons else ""

@@ -222,9 +222,7 @@ def _by_attribute(
     if min(counts) < 1:
         raise InputError(f"people is {counts[0]}, val {counts[1]}, test {counts[2]}, unseen {counts[3]}: expected ≥ 1.")
     counts = dict(zip(("train", "val", "test", "unseen"), counts, strict=True))
-    cast = sample(
-        sum(counts.values()), seed=seed, frequencies=frequencies, correlations=correlations, posed=posed
-    )
+    cast = sample(sum(counts.values()), seed=seed, frequencies=frequencies, correlations=correlations, posed=posed)
     labels, marked = _labels(cast, attributes), _labels(cast, forget).bool().all(1)
     parts = _parts(cast, labels, tuple(attributes), counts, size)
     end = len(cast) - counts["unseen"]
