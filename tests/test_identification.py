@@ -57,4 +57,4 @@ def test_the_file_that_comes_with_the_library_is_small_and_true():
 def test_nobody_who_is_checked_was_trained_on():
     plan = identification.plan_of("smoke")
     assert plan.check().cast.seed != plan.load().cast.seed
-    assert faces.ATTRIBUTES == plan.load().train.classes
+    assert plan.load().train.classes == faces.ATTRIBUTES

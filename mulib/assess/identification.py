@@ -174,11 +174,10 @@ def measured(network: nn.Module, task: FaceTask) -> dict[str, float]:
     logits, labels = predict(network, task.val), task.val.labels
     told = [audit.detection(logits[:, i], labels[:, i]).auc for i in range(labels.shape[1])]
     maps, region = feature_maps(network, task.val, LAYER), faces.masks(task.faces(task.val))["mouth"]
-    ranked = {t: explain.rank_filters(maps, region, threshold=t) for t in THRESHOLDS}
-    threshold = max(ranked, key=lambda t: float(ranked[t].iou.max()))
-    best = ranked[threshold]
+    fits, constant = explain.overlaps(maps, region, THRESHOLDS), explain.rank_filters(maps[:, :1], region).baseline
+    at, best = divmod(int(fits.argmax()), fits.shape[1])
     scores = {"auc": sum(told) / len(told), "auc.mouth": told[task.val.classes.index(MOUTH)]}
-    found = {"filter": best.best, "threshold": threshold, "iou": float(best.iou.max()), "constant": best.baseline}
+    found = {"filter": best, "threshold": THRESHOLDS[at], "iou": float(fits.max()), "constant": constant}
     return scores | found
 
 

@@ -221,9 +221,8 @@ def _names(groups: Tensor, maps: Tensor) -> list[dict]:
 
 def _truth(maps: Tensor, region, what: str) -> dict:
     """The overlap of every filter with the region at every threshold of the slider."""
-    ranked = [explain.rank_filters(maps, region, threshold=threshold) for threshold in THRESHOLDS]
-    ious = [[round(value, 3) for value in ranking.iou.tolist()] for ranking in ranked]
-    return {"name": what, "iou": ious, "constant": round(ranked[0].baseline, 3)}
+    ious = [[round(value, 3) for value in row] for row in explain.overlaps(maps, region, THRESHOLDS).tolist()]
+    return {"name": what, "iou": ious, "constant": round(explain.rank_filters(maps[:, :1], region).baseline, 3)}
 
 
 def _text(content: bytes) -> str:
