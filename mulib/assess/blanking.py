@@ -13,7 +13,7 @@ from mulib import audit, explain
 from mulib.data import faces, only
 from mulib.data.faces import FaceTask
 from mulib.data.sets import ImageSet
-from mulib.predict import feature_maps, predict
+from mulib.predict import predict
 from mulib.recipe import Recipe
 from mulib.train import fit
 from mulib.unlearn.filters import blank
@@ -98,12 +98,6 @@ class Trial:
             row = self.measures(self.finetuned(model, images, seed))
             found[name] = row | {"covered": float(covered), "blacked": float(blacked)}
         return found
-
-    def ranking(self, identifier: nn.Module, threshold: float, layer: str = "layer3") -> explain.Ranking:
-        """The filters by how well they mark the region in the validation faces."""
-        return explain.rank_filters(
-            feature_maps(identifier, self.task.val, layer), self.region("val"), threshold=threshold
-        )
 
     def _with(self, images: Tensor) -> ImageSet:
         return replace(only(self.task.train, self.asked), images=images)
