@@ -454,7 +454,7 @@ def test_posed_faces_are_the_same_people_elsewhere_in_the_frame():
     one_mask = [explain.rank_filters(nothing, mask).baseline for mask in where]
     assert one_mask[1] < one_mask[0] / 2
     centres = [torch.stack([mask.nonzero().double().mean(0) for mask in masks]) for masks in where]
-    assert centres[1].std(0).min() > 2 * centres[0].std(0).max()
+    assert centres[1].std(0).min() > 1.5 * centres[0].std(0).max()
 
 
 def test_posed_faces_have_an_entry_of_their_own_in_the_cache(own_cache):

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from mulib import audit, explain, files, models, train
-from mulib.assess.plan import recipe_of
 from mulib.clock import clock
 from mulib.data import faces
 from mulib.data.augment import CropFlip
@@ -58,7 +57,7 @@ class Identification:
     @classmethod
     def of(cls, plain: Mapping) -> Identification:
         """The plan that JSON holds."""
-        recipes = {name: recipe_of(plain[name]) for name in ("first", "second")}
+        recipes = {name: Recipe(**plain[name]) for name in ("first", "second")}
         attributes = tuple(plain["task_options"]["attributes"])
         return cls(**plain | recipes | {"task_options": dict(plain["task_options"], attributes=attributes)})
 

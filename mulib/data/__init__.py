@@ -6,9 +6,11 @@ from mulib.data.logits import Logits, write_logits
 from mulib.data.readers.ages import agedb, utkface
 from mulib.data.readers.celeba import celeba, mucac
 from mulib.data.readers.cifar import cifar10
+from mulib.data.readers.imagenet import imagenet
 from mulib.data.readers.mufac import mufac
 from mulib.data.readers.table import table
 from mulib.data.sets import ImageSet, Request, Task
+from mulib.data.splits import by_coin
 from mulib.data.targets import only
 
 __all__ = [
@@ -17,11 +19,13 @@ __all__ = [
     "Request",
     "Task",
     "agedb",
+    "by_coin",
     "celeba",
     "cifar10",
     "digits",
     "fetch",
     "find",
+    "imagenet",
     "mislabelled",
     "mucac",
     "mufac",
