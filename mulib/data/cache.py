@@ -19,16 +19,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from mulib import files
 from mulib.data.archive import Archive
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 
 CHUNK = 512  # rows per checksum: what an interruption costs at most, and what a flipped bit makes us decode again
-VERSION = "1"  # part of every key: raise it when decoding or resizing changes
+VERSION = "2"  # part of every key: raise it when decoding or resizing changes
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def decoded(archive: Archive, names: list[str], size: int | None = None, *, crop
     if size is not None and size < 1:
         raise InputError(f"size is {size}: expected a number of pixels ≥ 1, or None for the files' own size.")
     form = f"{VERSION} {size} crop" if crop else f"{VERSION} {size}"
-    stamp = hashlib.sha256(f"{form} {archive.stamp(names)}".encode()).hexdigest()
+    facts = f"{form} {archive.stamp(names)}".encode("utf-8", "surrogateescape")  # file names in any coding
+    stamp = hashlib.sha256(facts).hexdigest()
     folder = files.cache_folder("images")
     shortcut = folder / "stamps" / stamp
     with files.usable(folder):
@@ -141,7 +142,7 @@ class _Entry:
             pass
         self.state["chunks"] = {}
         self.data.unlink(missing_ok=True)
-        return np.lib.format.open_memmap(self.data, mode="w+", dtype=np.uint8, shape=shape)
+        return files.allocate(np.lib.format.open_memmap(self.data, "w+", np.uint8, shape), self.data)
 
     def _strike(self, rows: np.ndarray) -> None:
         """Forget every chunk whose rows no longer have their checksum."""
@@ -157,12 +158,26 @@ class _Entry:
         files.replace(self.folder / "state.json", json.dumps(self.state).encode())
 
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+
+
 def decode(data: bytes, size: int | None, where: str, *, crop: bool = False) -> np.ndarray:
-    """One image file as RGB, (3, H, W) uint8; `where` names it in the error message."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG")).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
-        raise InputError(f"{where} is truncated or no image: fetch it again, or remove it from the data.") from error
+    """One image file as RGB, (3, H, W) uint8, as it is shown: turned as its EXIF says, on white where it is
+    transparent, 16-bit grey cut to 8 bits. `where` names it in the error message."""
+    with refusing(where, "expected one of JPEG, PNG, WebP, BMP, GIF and TIFF; fetch it again, or remove it"):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a telephone's JPEG has a preview behind it
+            raise ValueError("it has several frames")
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):
+            values = np.asarray(image)
+            if values.dtype.kind == "f" or not 0 <= values.min() <= values.max() < 2**16:
+                raise ValueError(f"its pixels are {values.dtype} in {values.min()} … {values.max()}")
+            image = Image.fromarray((values >> 8).astype(np.uint8))
+        if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("RGB")
     if size is not None and crop:
         scale = size / 0.875 / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)

@@ -66,5 +66,7 @@ def load(name: str, **options) -> Task:
         known = inspect.signature(function).parameters
         if unknown := set(options) - set(known):
             raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected {', '.join(known)}.")
+        if missing := [option for option, p in known.items() if p.default is p.empty and option not in options]:
+            raise InputError(f"{name} needs the option {missing[0]}: give it, as in load({name!r}, {missing[0]}=…).")
         return function(**options)
     raise InputError(f"unknown data set {name!r}: expected one of {', '.join(functions)}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.similarity import channel_similarity, group_loss
 from mulib.kernels.spectral import spectral_groups
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.predict import stream
@@ -135,8 +134,8 @@ def identify(
     if weight < 0 or not 0 <= decay < 1 or every < 1:
         raise InputError(f"weight {weight}, decay {decay}, every {every}: expected ≥ 0, in [0, 1) and ≥ 1.")
     find(model, layer)
-    identified = copy.deepcopy(model)
-    data = data.to(device_of(model))  # once, not at every clustering
+    identified = copied(model)
+    data = data.to(model)  # once, not at every clustering
     per_epoch = data.steps(recipe.batch_size)
     objective = _Grouping(data, layer, k, weight, decay, every * per_epoch, until * per_epoch, seed)
     fit(identified, data, recipe, seed=seed, objective=objective, on_step=on_step, progress=progress)

@@ -2,4 +2,4 @@
 
 from mulib.models.resnet import ResNet18, identifier, resnet18
 from mulib.models.unet import Remover, remover
-from mulib.models.weights import device_of, reinitialise
+from mulib.models.weights import answer, copied, device_of, reinitialise

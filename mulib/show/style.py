@@ -3,9 +3,10 @@
 import html
 import math
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 
-from mulib.errors import InputError
+from mulib.errors import InputError, check_values
 from mulib.text import aligned
 
 # Okabe and Ito's palette, which any colour vision can tell apart; a role has its colour on every page.
@@ -20,12 +21,18 @@ DPI = 110
 
 
 def use():
-    """Make matplotlib draw in the book's style from here on.
+    """Make matplotlib draw in the book's style from here on, and check the notebook's parameters as they are declared.
 
     Figures are opaque: dark ink on white is readable on a dark page (where book.css gives it a margin) and in print.
+
+    Raises:
+        InputError: a parameter, as papermill or a reader set it, that is none of its declared values.
     """
     from matplotlib import pyplot
     from matplotlib.rcsetup import cycler
+
+    notebook = vars(sys.modules["__main__"])
+    check_values(notebook.get("__annotations__", {}), notebook, "this notebook")
 
     pyplot.rcParams.update(
         {

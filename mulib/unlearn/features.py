@@ -5,7 +5,6 @@ These need a second network beside the model, so they stand outside the registry
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from mulib.data.sets import Request
 from mulib.data.targets import only
 from mulib.errors import InputError
 from mulib.kernels.reversal import reverse_gradient
-from mulib.models import device_of
+from mulib.models import copied, device_of
 from mulib.models import remover as new_remover
 from mulib.models.modes import evaluating
 from mulib.predict import predict
@@ -100,10 +99,10 @@ def remove_features(
     features = _checked(request, task, features, adversary, game, images)
     if recipe.schedule != "constant":
         raise InputError(f"the schedule is {recipe.schedule!r}: expected 'constant', for networks that learn in turns.")
-    everything = request.retain.joined(request.forget).to(device_of(model))  # once, not in every turn
-    data = request.forget.to(device_of(model)) if images == "forget" else everything
-    f, a = copy.deepcopy(model), copy.deepcopy(adversary)
-    g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copy.deepcopy(remover)
+    everything = request.retain.joined(request.forget).to(model)  # once, not in every turn
+    data = request.forget.to(model) if images == "forget" else everything
+    f, a = copied(model), copied(adversary)
+    g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copied(remover)
     g = (g if g.training is f.training else g.train(f.training)).to(device_of(f))
 
     def hide(g: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.perturb import ascend
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.models.modes import evaluating
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
@@ -79,8 +79,8 @@ def gli(
     _check(steps, size, every, patience, frozen_after)
     pairs = Pairs(request, model, over="retain", seed=seed)
     batches, counter = recipe.epochs * request.retain.steps(recipe.batch_size), itertools.count()
-    black, white = black_and_white(request.retain, device_of(model))
-    unlearned = copy.deepcopy(model)
+    black, white = black_and_white(request.retain, model)
+    unlearned = copied(model)
 
     def objective(net, x, y):
         batch, (_, (x_forget, _)) = next(counter), pairs(x, y)

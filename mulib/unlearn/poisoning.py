@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
+from mulib.models import copied
 from mulib.recipe import Recipe
 from mulib.unlearn.phases import Phases, generator_for, seed_for
 from mulib.unlearn.recipes import FORGET_WITH_PRECISION
@@ -39,7 +39,7 @@ def poison(
     code draws among all classes, the true one included (``labels="uniform"``), and augments nothing.
     """
     wrong = poisoned(request, labels=labels, noise=noise, seed=seed)
-    return Phases(on_step, progress).train(copy.deepcopy(model), wrong, recipe, seed=seed)
+    return Phases(on_step, progress).train(copied(model), wrong, recipe, seed=seed)
 
 
 @method("poison_full", title="poison full", paper="krahenmann2023forget", family="poisoning")
@@ -60,7 +60,7 @@ def poison_full(
     code's; it does not shuffle (the retain set comes first, then the forget set) and augments nothing, and this does.
     """
     everything = request.retain.joined(poisoned(request, labels=labels, noise=noise, seed=seed))
-    return Phases(on_step, progress).train(copy.deepcopy(model), everything, recipe, seed=seed)
+    return Phases(on_step, progress).train(copied(model), everything, recipe, seed=seed)
 
 
 @method("hybrid", title="hybrid", paper="krahenmann2023forget", family="poisoning")
@@ -83,7 +83,7 @@ def hybrid(
     """
     phases = Phases(on_step, progress)
     wrong = poisoned(request, labels=labels, noise=noise, seed=seed)
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     phases.train(unlearned, wrong, poisoning, seed=seed_for(seed, "poison"))
     return phases.train(unlearned, request.retain, recipe, seed=seed)
 

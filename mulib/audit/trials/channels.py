@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.channels import top_channels
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.models.wiring import Wiring, switch_off
 from mulib.predict import predict, right
 
@@ -101,12 +100,12 @@ def pruning_curves(
         "least": {layer: v.sort(stable=True).indices for layer, v in values.items()},
         "random": {layer: torch.randperm(len(v), generator=generator) for layer, v in values.items()},
     }
-    output, data = graph.outputs[graph.targets.index(target)], data.to(device_of(model))
+    output, data = graph.outputs[graph.targets.index(target)], data.to(model)
     return {name: _curve(model, data, wiring, channels[name], output, shares, batch_size) for name in orders}
 
 
 def _curve(model, data: ImageSet, wiring: Wiring, order: dict[str, Tensor], output: int, shares, batch_size: int):
-    pruned, steps, labels = copy.deepcopy(model), [], data.labels.cpu()
+    pruned, steps, labels = copied(model), [], data.labels.cpu()
     for share in shares:
         first = {layer: channels[: round(share * len(channels))] for layer, channels in order.items()}
         switch_off(pruned, first, wiring)
