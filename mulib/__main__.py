@@ -320,6 +320,30 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
 
 
 @main.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
+@click.option("--method", "name", help="Judge a registered method, such as that of a plug-in, instead of a FILE.")
+@click.option("--card", type=click.Path(dir_okay=False), help="Where the HTML card goes; by default NAME.html, here.")
+def judge(file, name, card):
+    """Judge the unlearning methods that FILE registers: the contract, and a row beside finetuning and retraining.
+
+    Exits with 0 only when every promise of the contract is kept.
+    """
+    from mulib import assess as room
+    from mulib import unlearn
+
+    if (file is None) == (name is None):
+        raise InputError("judge one thing: a FILE that registers a method, or --method NAME.")
+    found = [unlearn.get(name)] if file is None else room.from_file(file)
+    if card and len(found) > 1:
+        raise InputError(f"{file} registers {len(found)} methods: leave --card out, and each gets a card by its name.")
+    judgements = [room.judge(method, progress=sys.stderr.isatty()) for method in found]
+    for each in judgements:
+        click.echo(each)
+        click.echo(f"card: {room.write_card(each, card or f'{each.method.name}.html')}")
+    sys.exit(1 if any(each.broken for each in judgements) else 0)
+
+
+@main.command()
 @click.argument("papers", nargs=-1, metavar="PAPER...")
 @click.option("--accept", is_flag=True, help="Hold later reports against this one.")
 @click.option("--json", "as_json", is_flag=True, help="Print every number and claim as JSON.")
@@ -383,6 +407,33 @@ def fetch(name):
     from mulib.data import download
 
     click.echo(download.fetch(name, progress=True).path)
+
+
+@main.command()
+@click.argument("folder")
+@click.option("--layer", default="layer3", show_default=True, help="One with height and width.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True), help="The page to write.")
+@click.option("--model", help="A torchvision name, such as resnet18; by default the library's network for faces.")
+@click.option("--weights", type=click.Path(dir_okay=False), help="A safetensors file of it; by default torchvision's.")
+@click.option("--size", type=click.IntRange(32), help="Pixels that pictures are resized to; by default 224 or 64.")
+@click.option("--shown", type=click.IntRange(1, 24), default=6, show_default=True, help="How many pictures are shown.")
+def maps(folder, layer, out, model, weights, size, shown):
+    """Write one page, for use offline, that shows what each filter of a network marks on the pictures in FOLDER."""
+    from mulib import files
+    from mulib.show import filters
+
+    if weights and not model:
+        raise InputError(f"{weights} needs the name of its network: add --model, such as --model resnet18.")
+    if model:
+        network, images = filters.network_of(model, weights), filters.pictures_in(folder, size or 224)
+    else:
+        from mulib.assess import identification
+        from mulib.data.faces.tasks import MEAN, STD
+
+        network, images = identification.load()[1][0].grouped, filters.pictures_in(folder, size or 64, MEAN, STD)
+    found = filters.filter_picker(network, layer, images, shown=shown)
+    files.replace(out, found.page(f"Filters of {layer} on pictures of {Path(folder).name}").encode())
+    click.echo(f"{out}: {len(found.groups)} filters on {min(shown, len(images))} of {len(images)} pictures")
 
 
 @main.command()

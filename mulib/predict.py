@@ -57,6 +57,25 @@ def stream(model: nn.Module, data: ImageSet, layer: str = "layer3", batch_size: 
         yield seen[layer].float()
 
 
+@torch.no_grad()
+def penultimate(model: nn.Module, data: ImageSet, batch_size: int = 512) -> Tensor:
+    """What the last linear layer sees, in evaluation mode, (N, D) float32 on the CPU; modes and hooks are restored.
+
+    Raises:
+        InputError: no images, or a model without a linear layer.
+
+    >>> penultimate(model, task.test).shape
+    torch.Size([40, 16])
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear or not len(data):
+        raise InputError(f"{len(linear)} linear layers and {len(data)} images: expected one or more of both.")
+    seen: list[Tensor] = []
+    with linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu())):
+        predict(model, data, batch_size)
+    return torch.cat(seen)
+
+
 def right(outputs: Tensor, labels: Tensor) -> Tensor:
     """Which answers are right, bool: of classes (N,) the largest logit, of attributes (N, A) the logit's sign.
 

@@ -23,6 +23,7 @@ MEASURES = {  # in the order of the published names, which are those of `book/re
     **{"distance": "distance", "activation": "activation", "attack": "attack", "TPR": "tpr", "ZRF": "zrf"},
     **{"cost": "cost", "factor": "factor", "ε̂": "epsilon", "lower bound": "epsilon_lower"},
     **{"upper bound": "epsilon_upper", "worst decile": "epsilon_worst", "told apart": "told_apart"},
+    **{"recovered": "recovered", "label probe": "label_probe", "membership probe": "membership_probe"},
 }
 
 PRINTED = ("test", "top2", "unseen", "forgetting score", "final score", "JS distance")  # what GLI's tables have
@@ -41,6 +42,8 @@ class Results:
     - "cost": seconds over those of the reference; "factor": the multiple of the row's rates;
     - with two models or more "ε̂", "lower bound", "upper bound" (medians over the examples), "worst decile", and "told
       apart", the share of examples with a certified ε above 0.
+
+    - of a plan with `audits`, "recovered", "label probe" and "membership probe", as in `audit`.
 
     A number that a row cannot have is left out.
     """

@@ -65,6 +65,8 @@ class Plan:
         nonmembers: what the score's attack holds against the forget set: "val", or "mislabelled", the same with wrong
             labels, where wrong labels are to be forgotten.
         balanced: whether a larger unseen set is cut to the size of the forget set, as for `audit.membership`.
+        audits: whether each model is also asked what it still knows, while its weights are there: the highest forget
+            accuracy while it relearns on retained images, and the two probes of its features.
         originals, models: how many.
         own: whether there are `models` further originals, each with one unlearned model per row.
         seed: of the first model of each kind; no two models of one kind and variant share one.
@@ -80,6 +82,7 @@ class Plan:
     factors: tuple[float, ...] = (1,)
     nonmembers: str = "val"
     balanced: bool = True
+    audits: bool = False
     originals: int = 3
     models: int = 16
     own: bool = True

@@ -26,7 +26,7 @@ from mulib.assess.results import KEPT, Assessment, labels_file, model_file, scor
 from mulib.clock import clock
 from mulib.data.sets import Task
 from mulib.errors import DivergedError, InputError, refusing
-from mulib.predict import has_bf16, predict
+from mulib.predict import has_bf16, penultimate, predict
 
 START = 10  # seconds that a process of its own takes until it trains
 
@@ -248,10 +248,22 @@ def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float,
     """One model's file: logits on the kept sets, its score on each set, and its weights where others start from it."""
     logits = predict(model, task.sets, precision=plan.training.precision)
     scores = {name: score(z, task.sets[name].labels.cpu()) for name, z in logits.items()}
+    scores |= _memory(model, task) if plan.audits else {}
     tensors = {f"logits.{name}": logits[name] for name in KEPT}
     if job.kind == "original":
         tensors |= {f"weights.{k}": v for k, v in model.state_dict().items()}
     files.replace(path, files.sealed(tensors, scores=json.dumps(scores), seconds=seconds))
+
+
+def _memory(model: nn.Module, task: Task) -> dict[str, float]:
+    """What a model still knows of the forget set, by audits that need its weights."""
+    seen = {name: penultimate(model, task.sets[name]) for name in ("retain", "forget", "unseen")}
+    labels = task.retain.labels, task.forget.labels
+    return {
+        "recovered": audit.recover(model, task.retain, task.forget).most,
+        "label probe": audit.label_probe(seen["retain"], labels[0], seen["forget"], labels[1]).point,
+        "membership probe": audit.membership_probe(seen["forget"], seen["unseen"]).point,
+    }
 
 
 def _write_trial(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, job: Job) -> None:

@@ -167,7 +167,7 @@ def decode(data: bytes, size: int | None, where: str, *, crop: bool = False) -> 
     with refusing(where, "expected one of JPEG, PNG, WebP, BMP, GIF and TIFF; fetch it again, or remove it"):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a telephone's JPEG has a preview behind it
-            raise ValueError(f"it has {image.n_frames} frames")
+            raise ValueError("it has several frames")
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):
             values = np.asarray(image)

@@ -84,7 +84,7 @@ class Logits:
         if name not in self.archive:
             raise InputError(f"{self.path} holds no {name}: expected the accuracies of {approach} beside its logits.")
         columns = {column: f"{column}_{SCORES[self.labels.is_floating_point()]}" for column in COLUMNS}
-        rows, where = self.archive.rows(name, columns.values()), f"{name} in {self.path}"
+        rows, where = self.archive.rows(name, [*columns.values()]), f"{name} in {self.path}"
         with refusing(where, "expected numbers, correct the file"):
             shares = {column: [float(row[head]) for row in rows] for column, head in columns.items()}
         most = math.inf if self.labels.is_floating_point() else 1

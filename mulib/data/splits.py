@@ -87,3 +87,23 @@ def hold_out(task: Task, images: int, seed: int) -> Task:
     moved = stays.long().cumsum(0) - 1
     held = replace(train.subset(chosen), augment=None)
     return replace(task, train=train.subset(stays), forget_index=moved[task.forget_index], val=held)
+
+
+def by_coin(task: Task, seed: int) -> Task:
+    """The task with its members drawn anew: of the forget set and as many unseen images, a fair coin says for each
+    whether it is in train, and so to be forgotten, or unseen.
+
+    Then nobody chose, and one model can bound ε (`audit.one_run`). The coins decide how many are forgotten.
+
+    Raises:
+        InputError: coins that fall all on one side.
+    """
+    n = min(len(task.forget_index), len(task.unseen))
+    candidates = task.forget.subset(torch.arange(n)).joined(task.unseen.subset(torch.arange(n)))
+    heads = torch.rand(2 * n, generator=torch.Generator().manual_seed(seed)) < 0.5
+    if not 0 < int(heads.sum()) < 2 * n:
+        raise InputError(f"all {2 * n} coins fell on one side: draw them with another seed.")
+    retain = task.retain
+    train = retain.joined(candidates.subset(heads))
+    forget_index = torch.arange(len(retain), len(train))
+    return replace(task, train=train, forget_index=forget_index, unseen=candidates.subset(~heads))

@@ -2,6 +2,7 @@
 
 from mulib.models.resnet import ResNet18, identifier, resnet18
 from mulib.models.unet import Remover, remover
+<<<<<<< HEAD
 from mulib.models.weights import answer, copied, device_of, logits, reinitialise
 
 __all__ = [
@@ -16,3 +17,6 @@ __all__ = [
     "remover",
     "resnet18",
 ]
+=======
+from mulib.models.weights import answer, copied, device_of, reinitialise
+>>>>>>> main

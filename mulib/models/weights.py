@@ -51,12 +51,12 @@ def reinitialise(model: Net, seed: int, blocks: Collection[str] = ()) -> Net:
             for module in fresh.modules():
                 if hasattr(module, reset) and not (reset[0] == "_" and hasattr(module, "reset_parameters")):
                     getattr(module, reset)()
-        if hasattr(fresh, "init_weights"):
-            fresh.init_weights()
+        getattr(fresh, "init_weights", lambda: None)()
         for module in filter(parametrize.is_parametrized, fresh.modules()):
-            for name, chain in module.parametrizations.items():
-                if len(chain) == 1 and type(chain[0]).__name__ in ("_WeightNorm", "_SpectralNorm"):
-                    _draw_under(module, name, chain[0])
+            for name, chain in module.get_submodule("parametrizations").named_children():
+                norms = list(chain.children())
+                if [type(each).__name__ for each in norms] in (["_WeightNorm"], ["_SpectralNorm"]):
+                    _draw_under(module, name, *norms)
     kept = [name for name, parameter in fresh.named_parameters() if parameter.isnan().any()]
     if kept := [name for name in kept if not blocks or name.partition(".")[0] in blocks]:
         names = ", ".join(kept[:5]) + ", …" * (len(kept) > 5)
@@ -87,7 +87,8 @@ def answer(model: nn.Module, x: Tensor) -> tuple[Tensor, str | None]:
     Raises:
         InputError: the model cannot take such images, or answers with something else.
     """
-    linear, ran = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}, [None]
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    ran: list[str | None] = [None]
     with evaluating(model), watched(linear, lambda name, _: ran.append(name)), torch.no_grad():
         try:
             outputs = model(x)

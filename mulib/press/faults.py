@@ -96,7 +96,8 @@ def _check_controls(notebook):
     found = []
     for model in sorted(tidy.shown_models(notebook)):
         name = state[model]["model_name"]
-        if name in CONTROLS and model not in linked:
+        wire = "mulib-wire" in state[model]["state"].get("_dom_classes", [])  # hidden: from a picker to the kernel
+        if name in CONTROLS and model not in linked and not wire:
             label = state[model]["state"].get("description", "")
             found.append(
                 f"the {name.removesuffix('Model')} {label!r} is linked to nothing and is dead in the page; "

@@ -6,7 +6,7 @@ import io
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pooch
@@ -157,6 +157,8 @@ class _ArraysOnly(pickle._Unpickler):
     """Reads the published pickles, which hold arrays, lists and text, in Python, and makes nothing but these and what
     stands above: a file cannot steer numpy's own unpickling, which trusts it with memory."""
 
+    stack: list
+
     def find_class(self, module: str, name: str):
         if f"{module}.{name}" not in _CALLS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -169,7 +171,7 @@ class _ArraysOnly(pickle._Unpickler):
             raise pickle.UnpicklingError(f"it builds a {type(self.stack[-1]).__name__}")
         self.stack[-1].build(state)
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # noqa: RUF012 - as the class above has it
+    dispatch: ClassVar[dict] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
 def _batches(archive: Archive) -> tuple[ImageSet, ImageSet]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,10 +68,10 @@ def mufac(path: Path | str | None = None, *, size: int | None = None, val: int =
     return hold_out(task, val, seed)
 
 
-def _table(archive: Archive, split: str) -> list[dict]:
+def _table(archive: Archive, split: str) -> list[dict[str, Any]]:
     """The rows of one table, with "label" 0 … 7 added."""
     name = f"custom_{split}_dataset.csv"
-    rows = archive.rows(name, COLUMNS)
+    rows: list[dict[str, Any]] = [*archive.rows(name, COLUMNS)]
     for row in rows:
         if row["age_class"] not in tuple("abcdefgh"):
             found = f"the age class {row['age_class']!r}"
