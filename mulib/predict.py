@@ -36,8 +36,7 @@ def predict(model, data, batch_size=512, precision="float32"):
         raise InputError("there is nothing to predict: the image set is empty.")
     data = data.to(device_of(model))
     with evaluating(model), autocast(data.images.device, precision):
-        batches = (x.contiguous(memory_format=torch.channels_last) for x, _ in data.batches(batch_size))
-        return torch.cat([model(x).float() for x in batches]).cpu()  # convolutions are a third faster that way
+        return torch.cat([model(x).float() for x, _ in data.batches(batch_size)]).cpu()
 
 
 @torch.no_grad()

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mulib.data.augment import drawn
 from mulib.errors import InputError
+from mulib.kernels.augment import augmented, normalised
 
 DECADES = range(10, 100, 10)  # of age: ten classes, as many as Forget with Precision's released code has for AgeDB
 
@@ -109,8 +111,8 @@ class ImageSet:
         return replace(self, **move)
 
     def pixels(self, index: Tensor | slice) -> Tensor:
-        """Images as normalised float32, (n, channels, height, width), on the device of the set."""
-        return self._normalised(self.images[index])
+        """Images as normalised float32, (n, channels, height, width), channels-last, on the device of the set."""
+        return normalised(self.images[index], self.mean, self.std)
 
     def steps(self, batch_size: int) -> int:
         """How many shuffled batches there are."""
@@ -130,15 +132,12 @@ class ImageSet:
             return
         order = torch.randperm(len(self), generator=generator).to(self.images.device)
         for index in order.tensor_split(list(range(0, len(self), batch_size))[1 : self.steps(batch_size)]):
-            images = self.images.index_select(0, index)
-            if self.augment is not None:
-                images = self.augment(images, generator)
-            yield self._normalised(images), self.labels[index]
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        """(x / 255 − mean) / std as one multiplication and one subtraction."""
-        mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
-        return images.to(torch.float32).mul_(1 / (255.0 * std)).sub_(mean / std)
+            draws = drawn(self.augment, torch.Size([len(index), *self.images.shape[1:]]), generator)
+            if draws is None:
+                images = self.augment(self.images.index_select(0, index), generator)
+                yield normalised(images, self.mean, self.std), self.labels[index]
+            else:
+                yield augmented(self.images, index, draws, self.mean, self.std), self.labels[index]
 
 
 # What two sets must agree in before they can be joined.
