@@ -102,7 +102,7 @@ def _papermill(run, gpu):
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            autosave_cell_every=5,
+            autosave_cell_every=1e-3,  # papermill makes it rarer by itself, to a quarter of the time
             cwd=str(Path(run.notebook).parent),
             execution_timeout=run.timeout or None,
             kernel_manager_class=ThisPython,
