@@ -2,21 +2,4 @@
 
 from mulib.models.resnet import ResNet18, identifier, resnet18
 from mulib.models.unet import Remover, remover
-<<<<<<< HEAD
 from mulib.models.weights import answer, copied, device_of, logits, reinitialise
-
-__all__ = [
-    "Remover",
-    "ResNet18",
-    "answer",
-    "copied",
-    "device_of",
-    "identifier",
-    "logits",
-    "reinitialise",
-    "remover",
-    "resnet18",
-]
-=======
-from mulib.models.weights import answer, copied, device_of, reinitialise
->>>>>>> main
