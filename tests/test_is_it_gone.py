@@ -129,6 +129,16 @@ def test_closeness_is_the_mean_over_pairs_of_models(generator):
     assert found.difference.point == pytest.approx(found.unlearned - found.other)
 
 
+def test_closeness_does_not_take_two_models_for_many(generator):
+    """Models that differ as whole models: two of each kind tell nothing, however many examples there are."""
+
+    def kind(models):
+        return torch.randn(1, models, 3, generator=generator).expand(400, models, 3) * 2
+
+    found = [audit.closeness(kind(2), kind(2), kind(2)).answer for _ in range(20)]
+    assert found.count("open") >= 12
+
+
 def test_closeness_answers(generator):
     r = logits(generator, 5, examples=60)
     near, far = r + 0.1 * torch.randn(r.shape, generator=generator), r + torch.tensor([0.0, 8.0, 0.0])
