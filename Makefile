@@ -26,9 +26,10 @@ test: setup  ## run the tests, JOBS at a time
 bench: setup  ## measure the kernels against their oracles
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
-lint: setup  ## check style, notebooks included
+lint: setup  ## check style, notebooks included, and the types of mulib
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 map: setup  ## draw the house and the list of its files into the About page
 	$(BIN)/python -m mulib.press.house

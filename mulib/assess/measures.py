@@ -106,7 +106,7 @@ class Results:
 
     def table(
         self,
-        columns: Mapping[str, object],
+        columns: Mapping[str, str | tuple[str, str]],
         caption: str = "",
         variant: str = GIVEN,
         *,
@@ -137,13 +137,14 @@ class Results:
 
         Args:
             rows: {row: the name it is published by}; by default all, by their own.
-            measures: some of `MEASURES`; by default those of `PRINTED`.
+            measures: some of `MEASURES`, or {measure: its format}; by default those of `PRINTED`.
         """
         for row, name in (rows or {row: row for row in self.order}).items():
             for measure in measures or PRINTED:
                 values = self.column(row, measure, variant)
                 if values:
                     where, digits = f"{prefix}.{name}.{MEASURES[measure]}", "+.3f" if measure.endswith("gap") else ".3f"
+                    digits = measures[measure] if isinstance(measures, Mapping) else digits
                     show.glue(where, self.mean(row, measure, variant), digits)
                     show.glue(f"{where}.shown", self.cell(row, measure, digits, variant))
                     if len(values) > 1 and all(map(math.isfinite, values)):

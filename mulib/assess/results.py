@@ -158,7 +158,7 @@ class Assessment(Results):
         """As `Results.trials`; empty where nothing is chosen."""
         found: dict[str, dict[float, dict[str, float]]] = {}
         for job in self.plan.jobs()[1]:
-            if self._file(job).exists():
+            if job.factor is not None and self._file(job).exists():
                 found.setdefault(job.kind, {})[job.factor] = json.loads(_note(self._file(job))["scores"])
         return found
 
@@ -272,11 +272,13 @@ class Assessment(Results):
         title, cost = self.plan.title(approach), 1.0 if approach == AGAIN else self.cost(approach)
         if approach == "original":
             scores = self.scores("original")
-            return Row(approach, title, *(tuple(scores[name].tolist()) for name in COLUMNS), (), None, cost)
+            means = {name: tuple(scores[name].tolist()) for name in COLUMNS}
+            return Row(approach, title, **means, epsilon=(), own=None, cost=cost)
         scores = [self.scores(approach, original) for original in self.originals]
-        means = (tuple(float(each[name].mean()) for each in scores) for name in COLUMNS)
+        means = {name: tuple(float(each[name].mean()) for each in scores) for name in COLUMNS}
+        audits = tuple(self._epsilon(approach, original) for original in self.originals)
         own = self._epsilon(approach, OWN) if self.plan.own else None
-        return Row(approach, title, *means, tuple(self._epsilon(approach, o) for o in self.originals), own, cost)
+        return Row(approach, title, **means, epsilon=audits, own=own, cost=cost)
 
     def _epsilon(self, approach: str, original: int | str, variant: str = GIVEN) -> audit.Epsilon:
         """For the null row there is nothing to start from: each original has its own split of the retrained models."""
@@ -286,7 +288,7 @@ class Assessment(Results):
                 self.logits("retrained", "forget", None, variant),
             )
             if approach == AGAIN:
-                split = None if original == OWN else original
+                split = original if isinstance(original, int) else None
                 sides = audit.split_null(torch.cat([sides[1], sides[0]], 1), seed=split)
             labels = self.labels("forget", variant)
             statistic = "residual" if labels.is_floating_point() else "hinge"
@@ -304,7 +306,7 @@ class Assessment(Results):
         if kind in ("retrained", AGAIN):
             first = range(n if n > 1 else last)
             return [Job("retrained", None, i, variant) for i in (first if kind == "retrained" else range(n, last))]
-        if original == OWN:
+        if isinstance(original, str):  # `OWN`
             return [Job(kind, self.plan.originals + i, 0, variant) for i in range(n)]
         return [Job(kind, original, i, variant) for i in range(n)]
 

@@ -130,8 +130,9 @@ def epsilon(
     _, fp, fn = kernel.error_counts(negative, positive)
     point = kernel.epsilon_at(fp, fn, negative.shape[1], positive.shape[1], delta)
     lower, upper, ceiling = _interval(values_u, values_r, delta, confidence, gaussians)
-    arrays = (t.cpu().numpy() for t in (point, lower, upper))
-    return Epsilon(*arrays, unlearned.shape[1], retrained.shape[1], ceiling, delta, confidence, statistic)
+    point, lower, upper = (t.cpu().numpy() for t in (point, lower, upper))
+    n = unlearned.shape[1], retrained.shape[1]
+    return Epsilon(point, lower, upper, *n, ceiling, delta, confidence, statistic)
 
 
 def epsilon_curve(unlearned, retrained, labels, deltas, *, statistic="hinge") -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ from mulib.data.logits import Logits, write_logits
 from mulib.data.readers.ages import agedb, utkface
 from mulib.data.readers.celeba import celeba, mucac
 from mulib.data.readers.cifar import cifar10
+from mulib.data.readers.imagenet import imagenet
 from mulib.data.readers.mufac import mufac
 from mulib.data.readers.table import table
 from mulib.data.sets import ImageSet, Request, Task
@@ -24,6 +25,7 @@ __all__ = [
     "digits",
     "fetch",
     "find",
+    "imagenet",
     "mislabelled",
     "mucac",
     "mufac",

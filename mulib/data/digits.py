@@ -56,11 +56,11 @@ def digits(
         raise InputError(f"mislabelled is {mislabelled}: expected a share, 0 … 1, of the forget set.")
     from sklearn.datasets import load_digits  # here: scikit-learn takes seconds to import
 
-    raw = load_digits()
+    values, numbers = load_digits(return_X_y=True)
     generator = torch.Generator().manual_seed(seed)
-    pixels = (torch.from_numpy(raw.images) * (255 / 16)).round().to(torch.uint8)[:, None]
+    pixels = (torch.from_numpy(values).view(-1, 1, 8, 8) * (255 / 16)).round().to(torch.uint8)
     pixels = pixels.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    labels = torch.from_numpy(raw.target).long()
+    labels = torch.from_numpy(numbers).long()
     order = torch.randperm(len(labels), generator=generator).split(list(SPLITS.values()))
     parts = dict(zip(SPLITS, order, strict=True))
     parts["train"] = parts["train"][:images]

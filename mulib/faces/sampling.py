@@ -114,19 +114,20 @@ def _ages_of_adults(seed: int, identity: np.ndarray, young: np.ndarray) -> np.nd
     return np.where(young, ADULT + (YOUNG_UNTIL - ADULT) * u, YOUNG_UNTIL + (OLDEST + 1 - YOUNG_UNTIL) * u)
 
 
-def _checked(frequencies: Mapping[str, float]) -> Mapping[str, float]:
+def _checked(frequencies: Mapping[str, float]) -> dict[str, float]:
     for attribute, p in frequencies.items():
         column(attribute)
         if not 0 <= p <= 1:
             raise InputError(f"the frequency of {attribute} is {p}: expected a probability, 0 … 1.")
-    return frequencies
+    return dict(frequencies)
 
 
 def _causes(asked: Mapping[tuple[str, str], float]) -> dict[str, tuple[str, float, bool]]:
     """{effect: (cause, correlation, asked for)}: first what is asked for, then the defaults that still fit in."""
     cause: dict[str, tuple[str, float, bool]] = {}
     for (parent, effect), phi in asked.items():
-        column(parent), column(effect)
+        for name in (parent, effect):
+            column(name)
         if not -1 <= phi <= 1:
             raise InputError(f"the correlation of {parent} and {effect} is {phi}: expected -1 … 1.")
         if effect in cause:

@@ -1,8 +1,13 @@
 """What notebooks and book show: glued values, controls, figures and tables in one style."""
 
+from typing import TYPE_CHECKING
+
 from mulib.show.glue import glue
 from mulib.show.style import COLOURS, HEIGHT, WIDTH, histogram_pair, label, spread, table, use
 from mulib.show.widgets import picker, pickers, slider
+
+if TYPE_CHECKING:
+    from mulib.show.graph import essential_graph, essential_graph_alt
 
 __all__ = [
     "COLOURS",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -11,7 +10,7 @@ from torch.func import functional_call
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import device_of
+from mulib.models import copied, device_of
 from mulib.models.modes import evaluating
 from mulib.predict import autocast
 from mulib.recipe import Recipe
@@ -54,7 +53,7 @@ def ssd(
     """
     if min(selection, dampening) <= 0:
         raise InputError(f"selection is {selection}, dampening {dampening}: expected both above 0, such as 10 and 1.")
-    unlearned, everything = copy.deepcopy(model), request.forget.joined(request.retain)
+    unlearned, everything = copied(model), request.forget.joined(request.retain)
     seen, importance = _Steps(on_step), []
     for data, purpose in ((request.forget, "forget"), (everything, "everything")):
         total = _total(unlearned, data, recipe, generator_for(seed, f"importance of {purpose}"), power=2, seen=seen)
@@ -99,7 +98,7 @@ def salun(
     """
     if not 0 < share <= 1:
         raise InputError(f"share is {share}: expected above 0, up to 1; the released code has 0.5.")
-    unlearned, start = copy.deepcopy(model), dict(model.named_parameters())
+    unlearned, start = copied(model), dict(model.named_parameters())
     total = _total(unlearned, request.forget, recipe, generator_for(seed, "saliency"))
     flat = torch.cat([g.abs().flatten() for g in total.values()])
     salient = torch.zeros_like(flat, dtype=torch.bool)
@@ -154,7 +153,7 @@ def msg(
     """
     if not (0 <= share <= 1 and 0 <= held <= 1):
         raise InputError(f"share is {share}, held {held}: expected 0 … 1 each; the released code has 0.3 and 0.1.")
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     kernels = [f"{name}.weight" for name, module in unlearned.named_modules() if isinstance(module, nn.Conv2d)]
     if not kernels:
         raise InputError("MSG draws weights of convolutions anew, and this model has none: choose another method.")

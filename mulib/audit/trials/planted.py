@@ -5,8 +5,6 @@ The other two states need no function: a network that was trained on the forget 
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,6 +19,7 @@ from mulib.audit.scores import scores as scored
 from mulib.audit.trials.relearning import recover
 from mulib.data.sets import Request, Task
 from mulib.errors import InputError
+from mulib.models import copied
 from mulib.predict import penultimate, predict
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
@@ -40,14 +39,14 @@ def hidden(original: nn.Module, retrained: nn.Module, request: Request) -> nn.Mo
     """
     if request.retain.labels.is_floating_point():
         raise InputError("the labels are no classes, and a last layer is fitted to classes here: choose another task.")
-    network = copy.deepcopy(original)
+    network = copied(original)
     x = torch.cat([penultimate(network, data) for data in (request.retain, request.forget)])
     answers = predict(retrained, request.forget).argmax(1)
     y = torch.cat([request.retain.labels.cpu(), answers])
     weight = torch.ones(len(y))
     weight[len(request.retain) :] = EMPHASIS
     head = _head(network)
-    fresh = copy.deepcopy(head).cpu()
+    fresh = copied(head).cpu()
     optimiser = torch.optim.LBFGS(fresh.parameters(), max_iter=HEAD, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -72,7 +71,7 @@ def doubtful(original: nn.Module, temperature: float = 20.0) -> nn.Module:
     """
     if not temperature > 1:
         raise InputError(f"temperature is {temperature}: expected above 1, where confidence falls.")
-    network = copy.deepcopy(original)
+    network = copied(original)
     with torch.no_grad():
         for parameter in _head(network).parameters():
             parameter /= temperature
@@ -87,7 +86,7 @@ def overdone(retrained: nn.Module, request: Request, times: float = 3.0) -> nn.M
     """
     if not times > 1:
         raise InputError(f"times is {times}: expected above 1, a multiple of the loss.")
-    network = copy.deepcopy(retrained)
+    network = copied(retrained)
     goal = times * float(loss_of(predict(network, request.forget), request.forget.labels.cpu()))
 
     def objective(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.data.targets import Target, names, position, presence
 from mulib.errors import InputError
-from mulib.models import device_of
+from mulib.models import copied, device_of
 from mulib.predict import predict, right
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
@@ -88,18 +87,18 @@ def recover(
     steps = tuple(steps)
     if not steps or steps[0] < 0 or any(b <= a for a, b in pairwise(steps)):
         raise InputError(f"steps are {list(steps)}: expected numbers from 0 on that ascend.")
-    copied, found, labels = copy.deepcopy(model), {}, forget.labels.cpu()
+    trained, found, labels = copied(model), {}, forget.labels.cpu()
     forget = forget.to(device_of(model))
 
     def look(step: int, loss: float | None = None) -> bool:
         if step in steps:
-            found[step] = float(right(predict(copied, forget), labels).double().mean())
+            found[step] = float(right(predict(trained, forget), labels).double().mean())
         return step >= steps[-1]
 
     look(0)
     if steps[-1]:
         epochs = math.ceil(steps[-1] / retain.steps(recipe.batch_size))
-        fit(copied, retain, recipe.but(epochs=epochs), seed=seed, on_step=look, progress=False)
+        fit(trained, retain, recipe.but(epochs=epochs), seed=seed, on_step=look, progress=False)
     return Recovery(steps, tuple(found[step] for step in steps))
 
 
@@ -160,15 +159,15 @@ def relearn(
     most = 2 * min(len(part) for part in order)
     if not images or any(n % 2 or not 0 <= n <= most for n in images):
         raise InputError(f"the numbers of images are {list(images)}: expected even ones, 0 … {most}.")
-    scores, name, test = [], names(test, [output])[0], test.to(device_of(model))
+    scores, name, test = [], names(test, [output])[0], test.to(model)
     for n in images:
-        copied = copy.deepcopy(model)
+        learner = copied(model)
         if n:
             few = train.subset(torch.cat([part[: n // 2] for part in order]).sort().values)
             epochs = math.ceil(steps / few.steps(batch_size))
             options = {"objective": _objective(output), "seed": seed, "progress": False}
-            fit(copied, few, Recipe(epochs, lr, batch_size), on_step=lambda step, loss: step >= steps, **options)
-        scores.append(target_scores(predict(copied, test), test.labels, test.classes)[name])
+            fit(learner, few, Recipe(epochs, lr, batch_size), on_step=lambda step, loss: step >= steps, **options)
+        scores.append(target_scores(predict(learner, test), test.labels, test.classes)[name])
     return Relearning(tuple(images), tuple(s.balanced.point for s in scores), tuple(s.auc for s in scores))
 
 
