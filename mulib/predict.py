@@ -58,6 +58,18 @@ def stream(model: nn.Module, data: ImageSet, layer: str = "layer3", batch_size: 
         yield seen[layer].float()
 
 
+def head_of(model: nn.Module, data: ImageSet) -> str:
+    """The name of the linear layer that runs last on such images.
+
+    Raises:
+        InputError: there is none.
+    """
+    head = answer(model, data.to(model).pixels(slice(2)))[1]
+    if head is None:
+        raise InputError("the model has no linear layer: expected one at its end.")
+    return head
+
+
 @torch.no_grad()
 def penultimate(model: nn.Module, data: ImageSet, batch_size: int = 512) -> Tensor:
     """What the last linear layer sees, in evaluation mode, (N, D) float32 on the CPU; modes and hooks are restored.
@@ -68,11 +80,12 @@ def penultimate(model: nn.Module, data: ImageSet, batch_size: int = 512) -> Tens
     >>> penultimate(model, task.test).shape
     torch.Size([40, 16])
     """
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not linear or not len(data):
-        raise InputError(f"{len(linear)} linear layers and {len(data)} images: expected one or more of both.")
+    if not len(data):
+        raise InputError("there is nothing to predict: the image set is empty.")
     seen: list[Tensor] = []
-    with linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu())):
+    with model.get_submodule(head_of(model, data)).register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].float().cpu())
+    ):
         predict(model, data, batch_size)
     return torch.cat(seen)
 

@@ -23,6 +23,8 @@ REFUSED = {
     **{(f"{norm} norm", "pruning_last"): "is computed by a norm" for norm in ("weight", "spectral")},
     **{(f"{norm} norm", "activation_reset"): "is computed by a norm" for norm in ("weight", "spectral")},
     ("no convolution", "activation_reset"): "no convolution",
+    ("no convolution", "msg"): "this model has none that train",
+    **{(f"{norm} norm", "msg"): "is computed by a norm" for norm in ("weight", "spectral")},
     **{("no convolution", name): "k is 3: expected 1 … 2" for name in ("cf_k", "eu_k")},
 }
 SHORT = Recipe(epochs=1, lr=0.05, batch_size=8)

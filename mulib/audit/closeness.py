@@ -104,9 +104,8 @@ def closeness(unlearned: Tensor, retrained: Tensor, other: Tensor) -> Closeness:
     def drawn(n: int) -> Tensor:
         """(ROUNDS, n): how often each of n is drawn, as a share."""
         index = torch.randint(n, (ROUNDS, n), generator=generator)
-        return torch.zeros(ROUNDS, n, dtype=torch.float64).scatter_add_(
-            1, index, torch.full(index.shape, 1 / n).double()
-        )
+        share = torch.full(index.shape, 1 / n, dtype=torch.float64)
+        return torch.zeros(ROUNDS, n, dtype=torch.float64).scatter_add_(1, index, share)
 
     examples, retrainings = drawn(len(r)), drawn(r.shape[1])
     sides = [torch.einsum("be,emr,bm,br->b", examples, x, drawn(x.shape[1]), retrainings) for x in pairs]
