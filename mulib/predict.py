@@ -83,11 +83,10 @@ def penultimate(model: nn.Module, data: ImageSet, batch_size: int = 512) -> Tens
     if not len(data):
         raise InputError("there is nothing to predict: the image set is empty.")
     seen: list[Tensor] = []
-    with model.get_submodule(head_of(model, data)).register_forward_pre_hook(
-        lambda _, inputs: seen.append(inputs[0].float().cpu())
-    ):
+    head = model.get_submodule(head_of(model, data))
+    with head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu())):
         predict(model, data, batch_size)
-    return torch.cat(seen)
+    return torch.cat(seen)[-len(data) :]  # it looks at two images first
 
 
 def right(outputs: Tensor, labels: Tensor) -> Tensor:
