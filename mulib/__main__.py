@@ -410,6 +410,33 @@ def fetch(name):
 
 
 @main.command()
+@click.argument("folder")
+@click.option("--layer", default="layer3", show_default=True, help="One with height and width.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True), help="The page to write.")
+@click.option("--model", help="A torchvision name, such as resnet18; by default the library's network for faces.")
+@click.option("--weights", type=click.Path(dir_okay=False), help="A safetensors file of it; by default torchvision's.")
+@click.option("--size", type=click.IntRange(32), help="Pixels that pictures are resized to; by default 224 or 64.")
+@click.option("--shown", type=click.IntRange(1, 24), default=6, show_default=True, help="How many pictures are shown.")
+def maps(folder, layer, out, model, weights, size, shown):
+    """Write one page, for use offline, that shows what each filter of a network marks on the pictures in FOLDER."""
+    from mulib import files
+    from mulib.show import filters
+
+    if weights and not model:
+        raise InputError(f"{weights} needs the name of its network: add --model, such as --model resnet18.")
+    if model:
+        network, images = filters.network_of(model, weights), filters.pictures_in(folder, size or 224)
+    else:
+        from mulib.assess import identification
+        from mulib.data.faces.tasks import MEAN, STD
+
+        network, images = identification.load()[1][0].grouped, filters.pictures_in(folder, size or 64, MEAN, STD)
+    found = filters.filter_picker(network, layer, images, shown=shown)
+    files.replace(out, found.page(f"Filters of {layer} on pictures of {Path(folder).name}").encode())
+    click.echo(f"{out}: {len(found.groups)} filters on {min(shown, len(images))} of {len(images)} pictures")
+
+
+@main.command()
 @click.option("--prune", type=click.FloatRange(0), metavar="DAYS", help="Delete what was not used for so long.")
 def cache(prune):
     """List what is kept on this machine, by kind: how many, how large, and the days since they were written or used."""

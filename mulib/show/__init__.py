@@ -15,6 +15,7 @@ __all__ = [
     "WIDTH",
     "essential_graph",
     "essential_graph_alt",
+    "filter_picker",
     "glue",
     "histogram_pair",
     "label",
@@ -28,9 +29,10 @@ __all__ = [
 
 
 def __getattr__(name):
-    """The essential graph, when it is first asked for: it alone needs PyTorch, which takes seconds to import."""
-    if name in ("essential_graph", "essential_graph_alt"):
-        from mulib.show import graph
+    """The essential graph and the filter picker, when they are first asked for: they need PyTorch, which takes seconds
+    to import."""
+    if name in ("essential_graph", "essential_graph_alt", "filter_picker"):
+        from mulib.show import filters, graph
 
-        return getattr(graph, name)
+        return filters.filter_picker if name == "filter_picker" else getattr(graph, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

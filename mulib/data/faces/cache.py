@@ -42,7 +42,8 @@ def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor
 
 def _key(faces: Faces, size: int) -> str:
     """A name for exactly these pictures: any other face, size or version of the renderer has another."""
-    digest = hashlib.sha256(f"{VERSION} {size} {faces.seed} {len(faces)}".encode())
+    posed = " posed" * faces.posed
+    digest = hashlib.sha256(f"{VERSION} {size} {faces.seed} {len(faces)}{posed}".encode())
     for column in (faces.identity, faces.picture, faces.attributes, faces.age):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()[:32]

@@ -135,6 +135,7 @@ def features(
     size: int = 64,
     frequencies: Mapping[str, float] | None = None,
     correlations: Mapping[tuple[str, str], float] | None = None,
+    posed: bool = False,
 ) -> FaceTask:
     """A feature to be forgotten inside the pictures, like CelebA: Bald is the task, an open mouth must not matter.
 
@@ -146,14 +147,14 @@ def features(
         attributes: the labels, in this order: any of `ATTRIBUTES`; the task first.
         forget: the features.
         people, val, test, unseen: pictures in each part; of unseen, those with the features remain.
-        frequencies, correlations: as for `sample`.
+        frequencies, correlations, posed: as for `sample`.
         seed, size: as for `age`.
 
     Raises:
         InputError: an unknown attribute, a number out of range, an impossible correlation, nothing to forget.
     """
     return _by_attribute(
-        "faces-features", seed, attributes, forget, (people, val, test, unseen), size, frequencies, correlations
+        "faces-features", seed, attributes, forget, (people, val, test, unseen), size, frequencies, correlations, posed
     )
 
 
@@ -218,12 +219,14 @@ def _by_people(
     return FaceTask(name, forget_index=torch.arange(forget * pictures), cast=cast, **parts)
 
 
-def _by_attribute(name: str, seed: int, attributes, forget, counts, size: int, frequencies, correlations) -> FaceTask:
+def _by_attribute(
+    name: str, seed: int, attributes, forget, counts, size: int, frequencies, correlations, posed: bool = False
+) -> FaceTask:
     """Parts of one picture per person; to be forgotten: those with all of some attributes."""
     if min(counts) < 1:
         raise InputError(f"people is {counts[0]}, val {counts[1]}, test {counts[2]}, unseen {counts[3]}: expected ≥ 1.")
     sizes: dict[str, int] = dict(zip(("train", "val", "test", "unseen"), counts, strict=True))
-    cast = sample(sum(counts), seed=seed, frequencies=frequencies, correlations=correlations)
+    cast = sample(sum(counts), seed=seed, frequencies=frequencies, correlations=correlations, posed=posed)
     labels, marked = _labels(cast, attributes), _labels(cast, forget).bool().all(1)
     parts = _parts(cast, labels, tuple(attributes), sizes, size)
     end = len(cast) - sizes["unseen"]
