@@ -2,7 +2,6 @@
 
 from mulib.models.resnet import ResNet18, identifier, resnet18
 from mulib.models.unet import Remover, remover
-<<<<<<< HEAD
 from mulib.models.weights import answer, copied, device_of, logits, reinitialise
 
 __all__ = [
@@ -17,6 +16,3 @@ __all__ = [
     "remover",
     "resnet18",
 ]
-=======
-from mulib.models.weights import answer, copied, device_of, reinitialise
->>>>>>> main
