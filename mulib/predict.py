@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.models import logits
+from mulib.models import answer, logits
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.models.modes import evaluating
