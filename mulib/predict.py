@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.models import answer
+from mulib.models import logits
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.models.modes import evaluating
@@ -35,11 +35,8 @@ def predict(model, data, batch_size=512, precision: Precision = "float32"):
     if not len(data):
         raise InputError("there is nothing to predict: the image set is empty.")
     data = data.to(model)
-    answer(model, data.pixels(slice(2)))
-    order = torch.channels_last if getattr(model, "channels_last", False) else torch.contiguous_format
     with evaluating(model), autocast(data.images.device, precision):
-        batches = (x.contiguous(memory_format=order) for x, _ in data.batches(batch_size))
-        return torch.cat([model(x).float() for x in batches]).cpu()
+        return torch.cat([logits(model, model(x)).float() for x, _ in data.batches(batch_size)]).cpu()
 
 
 @torch.no_grad()

@@ -68,7 +68,7 @@ def fit(
     >>> len(fit(model, task.train, Recipe(epochs=2, lr=0.1, schedule="onecycle"), seed=1).losses)
     2
     """
-    _check(model, data)
+    _check(model, data, objective is None)
     data = data.to(model)
     optimise = optimiser_of(model.parameters(), recipe) if optimiser is None else optimiser
     scheduler = _scheduler(optimise, recipe, data.steps(recipe.batch_size))
@@ -150,11 +150,17 @@ def _diverged(model: nn.Module, loss: float, step: int, epoch: int, lr: float) -
     return error
 
 
-def _check(model: nn.Module, data: ImageSet) -> None:
-    """What can be seen before the first step, each as one sentence."""
+def _check(model: nn.Module, data: ImageSet, plain: bool) -> None:
+    """What can be seen before the first step, each as one sentence; an objective of one's own may call it otherwise."""
     if not len(data):
         raise InputError("there is nothing to train on: the image set is empty.")
-    outputs, need = answer(model, data.to(model).pixels(slice(2)))[0].shape[1], data.outputs
+    try:
+        first = data.subset(torch.arange(min(2, len(data)))).to(model)
+        outputs, need = answer(model, first.pixels(slice(2)))[0].shape[1], data.outputs
+    except InputError:
+        if plain:
+            raise
+        return
     exact = bool(data.classes) or data.labels.is_floating_point()  # classes without names may be more than are shown
     if outputs < need or (exact and outputs > need):
         raise InputError(f"the model has {outputs} outputs but the labels need {need}: build it with {need}.")

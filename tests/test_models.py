@@ -1,5 +1,8 @@
 """ResNet-18: torchvision's where they overlap, seeded, of any width."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torchvision
@@ -72,3 +75,17 @@ def test_pretrained_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch)
     monkeypatch.setattr(torchvision.models, "get_model", refuse)
     with pytest.raises(InputError, match="weights of resnet18 could not be fetched \\(no network\\): try again"):
         pretrained("resnet18")
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_narrow_networks_train_on_channels_last_images(width):
+    """In a process of its own: where torch's backward pass writes beyond its memory, the process dies."""
+    code = f"""
+import torch
+from mulib.models import resnet18
+for stem in ("cifar", "face"):
+    model = resnet18(3, width={width}, stem=stem).train()
+    for _ in range(3):
+        model(torch.randn(8, 3, 16, 16).to(memory_format=torch.channels_last)).square().mean().backward()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

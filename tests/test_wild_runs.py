@@ -149,8 +149,8 @@ def test_a_failing_a_hanging_and_a_dying_notebook_leave_a_log_and_no_result(fold
     assert sorted(logs) == [f"{name}.seed0.ipynb" for name in ("01_fails", "02_hangs", "03_dies")]
     said = process.stderr
     assert "cell 3 (1 / 0): ZeroDivisionError: division by zero [see " in said
-    assert re.search(r"cell 3 of 3 \(import time\) since [\d:]+, waits took longer than 5 s", said)
-    assert re.search(r"the kernel died, killed or out of memory, in cell 3 of 3 \(import os, signal\)", said)
+    assert re.search(r"code cell 2 of 2 \(import time\) since [\d:]+, waits took longer than 5 s", said)
+    assert re.search(r"the kernel died, killed or out of memory, in code cell 2 of 2 \(import os, signal\)", said)
     assert all(f"[see {path}]" in said for path in logs.values())
     assert "so far" in logs["01_fails.seed0.ipynb"].read_text()
     for part in ("runs", "running", "notebooks"):
@@ -193,7 +193,7 @@ def test_what_runs_can_be_opened_and_ctrl_c_is_one_line_at_once(folder):
     until = time.monotonic() + 90
     while "waits" not in run.at and time.monotonic() < until:
         time.sleep(0.2)
-    assert re.fullmatch(r"cell 3 of 3 \(import time\) since \d\d:\d\d:\d\d, waits", run.at)
+    assert re.fullmatch(r"code cell 2 of 2 \(import time\) since \d\d:\d\d:\d\d, waits", run.at)
     assert nbformat.read(run.running, 4).cells
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)

@@ -6,25 +6,3 @@ from mulib.assess.plan import CLEAN, GIVEN, Plan, recipes
 from mulib.assess.plans import NINE, PACE, PLANS, get
 from mulib.assess.results import Assessment, Row
 from mulib.assess.run import outlook, run
-
-__all__ = [
-    "CLEAN",
-    "GIVEN",
-    "NINE",
-    "PACE",
-    "PLANS",
-    "Assessment",
-    "Judgement",
-    "Plan",
-    "Recorded",
-    "Row",
-    "beyond",
-    "from_file",
-    "get",
-    "judge",
-    "outlook",
-    "read",
-    "recipes",
-    "run",
-    "write_card",
-]

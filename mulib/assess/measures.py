@@ -97,12 +97,7 @@ class Results:
             high = statistics.median(high)
             return f"{statistics.fmean(low):{format_spec}} … {'∞' if high > 99 else f'{high:{format_spec}}'}"
         values = self.column(row, measure, variant)
-        if measure == "factor" and values:
-            return f"× {values[0]:g}"
-        if not values or all(map(math.isfinite, values)):
-            return show.spread(values, format_spec) if values else "–"
-        middle = statistics.median(values)
-        return f"{middle:{format_spec}}" if math.isfinite(middle) else "∞" if middle > 0 else "–"
+        return f"× {values[0]:g}" if measure == "factor" and values else written(values, format_spec)
 
     def table(
         self,
@@ -163,6 +158,14 @@ class Results:
             text = json.dumps(jsonable(content), indent=1, ensure_ascii=False, allow_nan=False)
             files.replace(paths[-1], (text + "\n").encode())
         return paths
+
+
+def written(values: Sequence[float], format_spec: str = ".2f") -> str:
+    """Mean ± standard deviation over the originals; where a value is infinite, the median."""
+    if not values or all(map(math.isfinite, values)):
+        return show.spread(values, format_spec) if values else "–"
+    middle = statistics.median(values)
+    return f"{middle:{format_spec}}" if math.isfinite(middle) else "∞" if middle > 0 else "–"
 
 
 def beyond(values: Sequence[float], others: Sequence[float]) -> tuple[float, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mulib import audit
-from mulib.assess.measures import AGAIN, Results
+from mulib.assess.measures import AGAIN, Results, written
 from mulib.assess.plan import GIVEN, Job, Plan
 from mulib.audit import example_losses
 from mulib.data.logits import COLUMNS, NULL, Logits, write_logits
 from mulib.errors import InputError
 from mulib.predict import right
-from mulib.show.style import spread
 
 KEPT = ("forget", "unseen", "test")  # the sets whose logits are kept
 OWN = "own"  # in place of the number of an original: each model has its own
@@ -61,15 +59,10 @@ class Row:
     def cells(self, format_spec: str = ".3f") -> dict[str, str]:
         """The row as a table shows it: mean ± standard deviation over the originals; of ε̂, where one is infinite,
         the median."""
-        audits = {
-            "ε̂": [each.median for each in self.epsilon],
-            "lower bound": [each.lower_median for each in self.epsilon],
-            "worst decile": [each.worst_decile for each in self.epsilon],
-        }
-        row = {"approach": self.title}
-        row |= {name: spread(getattr(self, name), format_spec) for name in COLUMNS}
-        row |= {name: _over_originals(values) for name, values in audits.items()}
-        row["ε̂, own originals"] = _over_originals([] if self.own is None else [self.own.median])
+        audits = {"ε̂": "median", "lower bound": "lower_median", "worst decile": "worst_decile"}
+        row = {"approach": self.title} | {name: written(getattr(self, name), format_spec) for name in COLUMNS}
+        row |= {name: written([getattr(each, of) for each in self.epsilon]) for name, of in audits.items()}
+        row["ε̂, own originals"] = written([] if self.own is None else [self.own.median])
         return row | {"cost": f"{self.cost:.0%}"}
 
 
@@ -170,9 +163,8 @@ class Assessment(Results):
     def measures(self, row: str, variant: str = GIVEN) -> list[dict[str, float]]:
         """As `Results.measures`."""
         if (row, variant) not in self._measured:
-            whole = (
-                o for o in self.originals if self._there([*self._own(row, o, variant), *self._beside(row, o, variant)])
-            )
+            sides = {o: [*self._own(row, o, variant), *self._beside(row, o, variant)] for o in self.originals}
+            whole = (o for o, jobs in sides.items() if all(self._file(job).exists() for job in jobs))
             self._measured[row, variant] = [self._measure(row, o, variant) for o in whole]
         return self._measured[row, variant]
 
@@ -321,9 +313,6 @@ class Assessment(Results):
         """Of those that are there."""
         return statistics.median(seconds_of(self._file(job)) for job in jobs if self._file(job).exists())
 
-    def _there(self, jobs: Iterable[Job]) -> bool:
-        return all(self._file(job).exists() for job in jobs)
-
     def _file(self, job: Job) -> Path:
         return model_file(self.folder, job)
 
@@ -344,15 +333,6 @@ def _of_epsilon(found: audit.Epsilon) -> dict[str, float]:
         "worst decile": found.worst_decile,
         "told apart": float((found.lower > 0).mean()),
     }
-
-
-def _over_originals(values: list[float]) -> str:
-    if not values:
-        return "–"
-    if all(map(math.isfinite, values)):
-        return spread(values)
-    middle = statistics.median(values)
-    return f"{middle:.2f}" if math.isfinite(middle) else "∞" if middle > 0 else "–"
 
 
 def score(outputs: Tensor, labels: Tensor) -> float:

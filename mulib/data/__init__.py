@@ -12,25 +12,3 @@ from mulib.data.readers.table import table
 from mulib.data.sets import ImageSet, Request, Task
 from mulib.data.splits import by_coin
 from mulib.data.targets import only
-
-__all__ = [
-    "ImageSet",
-    "Logits",
-    "Request",
-    "Task",
-    "agedb",
-    "by_coin",
-    "celeba",
-    "cifar10",
-    "digits",
-    "fetch",
-    "find",
-    "imagenet",
-    "mislabelled",
-    "mucac",
-    "mufac",
-    "only",
-    "table",
-    "utkface",
-    "write_logits",
-]

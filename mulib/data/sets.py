@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mulib.data.augment import drawn
 from mulib.errors import InputError
+from mulib.kernels.augment import augmented, normalised
 
 DECADES = range(10, 100, 10)  # of age: ten classes, as many as Forget with Precision's released code has for AgeDB
 
@@ -29,7 +31,8 @@ class ImageSet:
         mean, std: per channel, what `batches` normalises pixels in [0, 1] with.
         names: (N,) str, the file each image came from.
         digests: (N, 32) uint8, the SHA-256 of that file.
-        dtype: what `pixels` and `batches` give: that of the model that the set was moved to.
+        dtype, order: what `pixels` and `batches` give, and how it lies in memory: as the model wants it that the set
+            was moved to. Ours run a third faster with the channels last; others may reshape what they get.
         augment: what shuffled batches pass through, uint8 to uint8 (see `mulib.data.augment`); evaluation, in order,
             never does. `dataclasses.replace(data, augment=None)` trains without.
     """
@@ -44,6 +47,7 @@ class ImageSet:
     digests: Tensor | None = None
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
     dtype: torch.dtype = torch.float32
+    order: torch.memory_format = torch.contiguous_format
 
     def __post_init__(self):
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -122,11 +126,12 @@ class ImageSet:
         first = next((p for p in place.parameters() if p.is_floating_point()), None)
         if first is None:
             raise InputError(f"this {type(place).__name__} has no parameters: expected a network that can learn.")
-        return replace(self.to(first.device), dtype=first.dtype)
+        order = torch.channels_last if getattr(place, "channels_last", False) else torch.contiguous_format
+        return replace(self.to(first.device), dtype=first.dtype, order=order)
 
     def pixels(self, index: Tensor | slice) -> Tensor:
-        """Images as normalised `dtype`, (n, channels, height, width), on the device of the set."""
-        return self._normalised(self.images[index])
+        """Images as normalised `dtype`, (n, channels, height, width), on the device of the set, laid out as `order`."""
+        return self._laid_out(normalised(self.images[index], self.mean, self.std, self.order))
 
     def steps(self, batch_size: int) -> int:
         """How many shuffled batches there are."""
@@ -146,15 +151,16 @@ class ImageSet:
             return
         order = torch.randperm(len(self), generator=generator).to(self.images.device)
         for index in order.tensor_split(list(range(0, len(self), batch_size))[1 : self.steps(batch_size)]):
-            images = self.images.index_select(0, index)
-            if self.augment is not None:
-                images = self.augment(images, generator)
-            yield self._normalised(images), self.labels[index]
+            draws = drawn(self.augment, torch.Size([len(index), *self.images.shape[1:]]), generator)
+            if draws is None:
+                images = self.augment(self.images.index_select(0, index), generator)
+                images = normalised(images, self.mean, self.std, self.order)
+            else:
+                images = augmented(self.images, index, draws, self.mean, self.std)
+            yield self._laid_out(images), self.labels[index]
 
-    def _normalised(self, images: Tensor) -> Tensor:
-        """(x / 255 − mean) / std as one multiplication and one subtraction."""
-        mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.mean, self.std))
-        return images.to(torch.float32).mul_(1 / (255.0 * std)).sub_(mean / std).to(self.dtype)
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.to(self.dtype).contiguous(memory_format=self.order)
 
 
 # What two sets must agree in before they can be joined.

@@ -63,8 +63,8 @@ class _Block(nn.Module):
         if expansion > 1:
             self._expand_conv = nn.Conv2d(inputs, inner, 1, bias=False)
             self._bn0 = nn.BatchNorm2d(inner, eps=1e-3, momentum=0.01)
-        before, after = around // 2, around - around // 2
-        self._pad = nn.ZeroPad2d((before, after, before, after)) if stride > 1 else nn.Identity()
+        low, high = around // 2, around - around // 2
+        self._pad = nn.ZeroPad2d((low, high, low, high)) if stride > 1 else nn.Identity()
         padding = 0 if stride > 1 else kernel // 2
         self._depthwise_conv = nn.Conv2d(inner, inner, kernel, stride, padding, groups=inner, bias=False)
         self._bn1 = nn.BatchNorm2d(inner, eps=1e-3, momentum=0.01)
@@ -95,7 +95,7 @@ def pretrained(name: str = "resnet18") -> tuple[nn.Module, dict[str, tuple[float
 
     if name not in models.list_models(models):
         raise InputError(f"unknown network {name!r}: expected {LITE} or one of torchvision's, such as resnet18.")
-    weights = models.get_weight(f"{models.get_model_weights(name).__name__}.DEFAULT")
+    weights = models.get_model_weights(name)["DEFAULT"]
     try:
         model = models.get_model(name, weights=weights)
     except (OSError, RuntimeError) as error:  # RuntimeError: a file whose hash is not the published one

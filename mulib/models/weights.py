@@ -98,9 +98,18 @@ def answer(model: nn.Module, x: Tensor) -> tuple[Tensor, str | None]:
             raise InputError(
                 f"this {type(model).__name__} cannot take images {shape} ({why}): choose others."
             ) from error
+    return logits(model, outputs), ran[-1]
+
+
+def logits(model: nn.Module, outputs: object) -> Tensor:
+    """What a model answered, if that is logits.
+
+    Raises:
+        InputError: it is something else.
+    """
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or not outputs.is_floating_point():
         found = f"{outputs.dtype} of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs)
         raise InputError(
             f"this {type(model).__name__} answers with {found}: expected one tensor of logits (N, classes)."
         )
-    return outputs, ran[-1]
+    return outputs

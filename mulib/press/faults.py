@@ -46,12 +46,8 @@ def check_source(notebook):
 
 def check_executed(notebook):
     """Return what is wrong with an executed and tidied notebook (nbformat node) as a page of the book."""
-    return [
-        *_check_outputs(notebook),
-        *_check_controls(notebook),
-        *_check_glue(notebook),
-        *_check_size(notebook),
-    ]
+    checks = _check_outputs, _check_controls, _check_glue, _check_size
+    return [finding for check in checks for finding in check(notebook)]
 
 
 def numbered(notebook):

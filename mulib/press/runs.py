@@ -66,22 +66,20 @@ class Run:
 
     @property
     def at(self):
-        """What runs now: "cell 3 of 12 (its first line) since 14:05:01, last line of output"; "" where nothing does."""
+        """What runs now: "code cell 3 of 12 (its first line) since 14:05:01, last line of output"; "" if nothing does."""
         try:
             cells = [c for c in json.loads(self.running.read_bytes())["cells"] if c["cell_type"] == "code"]
         except (OSError, ValueError, LookupError):
             return ""
-        for number, cell in enumerate(cells, 1):
-            papermill = cell["metadata"].get("papermill", {})
-            if papermill.get("status") in ("running", "failed") and papermill.get("start_time"):
-                started = datetime.fromisoformat(papermill["start_time"]).astimezone()
-                said = "".join("".join(output.get("text", "")) for output in cell["outputs"]).split("\n")
-                line = next((line.strip() for line in reversed(said) if line.strip()), "")
-                first = next(iter("".join(cell["source"]).split("\n")), "")
-                return (
-                    f"cell {number} of {len(cells)} ({first[:50]}) since {started:%H:%M:%S}"
-                    + f", {line[:80]}" * bool(line)
-                )
+        own = [c for c in cells if "injected-parameters" not in c["metadata"].get("tags", [])]
+        begun = [(n, c) for n, c in enumerate(own, 1) if c["metadata"].get("papermill", {}).get("start_time")]
+        for number, cell in begun[-1:]:
+            started = datetime.fromisoformat(cell["metadata"]["papermill"]["start_time"]).astimezone()
+            said = "".join("".join(output.get("text", "")) for output in cell["outputs"]).split("\n")
+            line = next((line.strip() for line in reversed(said) if line.strip()), "")
+            first = next(iter("".join(cell["source"]).split("\n")), "")
+            where = f"code cell {number} of {len(own)} ({first[:50]}) since {started:%H:%M:%S}"
+            return f"{where}, {line[:80]}" if line else where
         return ""
 
     @property

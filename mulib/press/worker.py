@@ -28,6 +28,8 @@ from mulib.press.runs import Run
 from mulib.press.tidy import tidy
 from mulib.show.glue import glued
 
+KIB = 2**20 if sys.platform == "darwin" else 2**10  # of what the system counts memory in, per MB
+
 
 class Failure(Exception):
     """A notebook that did not come through: its message is one line, `details` is the traceback."""
@@ -70,7 +72,8 @@ def perform(run):
     came_out = {
         "metrics": {name: value for name, value in values.items() if not name.startswith("data.")},
         "timings": {"seconds": seconds},
-        "peak_memory_mb": _children_peak_mb(),
+        # The largest resident memory of the kernel, this worker's only child, which has ended by now.
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / KIB, 1),
         "peak_gpu_mb": gpu_mb,
         "notebook": digest(content),
     }
@@ -99,7 +102,7 @@ def _papermill(run, gpu):
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            autosave_cell_every=5,
+            autosave_cell_every=1e-3,  # papermill makes it rarer by itself, to a quarter of the time
             cwd=str(Path(run.notebook).parent),
             execution_timeout=run.timeout or None,
             kernel_manager_class=ThisPython,
@@ -132,12 +135,6 @@ def _place(notebook, source):
     cells = nbformat.read(notebook, 4).cells
     number = next((n for n, cell in enumerate(cells, start=1) if cell.source == source), "?")
     return f"cell {number} ({faults.first_line(source)})"
-
-
-def _children_peak_mb():
-    """Return the largest resident memory of the kernel in MB; the worker's only child has ended by now."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
 def main():

@@ -1,0 +1,103 @@
+"""Augmentation by the batch: crop, flip, shear, scale and colour of drawn amounts, then normalisation.
+
+Shapes: n images of C channels, H × W, uint8. Floor: every pixel is read once and written once, C·H·W bytes in and two
+or four times as many out. As separate passes crop and flip read an index per byte, the affine map goes through float32
+(9 bytes a byte), and each colour takes two or three passes over float32.
+
+Source: the augmentations of torchvision named in `mulib.data.augment`, each amount drawn there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mulib.kernels.dispatch import fused
+
+
+class Draws(NamedTuple):
+    """What was drawn for n images; None where a part is left out. All lie on the CPU."""
+
+    shift: Tensor | None = (
+        None  # (n, 3) int64: how far down and to the right the crop starts, and 1 where it is mirrored
+    )
+    affine: Tensor | None = None  # (n, 2) float32: the tangent of the shear, and the scale
+    colour: Tensor | None = None  # (n, 3) float32: factors of brightness, contrast and saturation
+    order: tuple[int, ...] | None = None  # in which these three are applied
+
+
+@fused
+def augmented(
+    images: Tensor, index: Tensor, draws: Draws, mean: tuple, std: tuple, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """images[index], augmented as drawn, as (pixels / 255 − mean) / std.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        index: (n,) int64, on their device.
+        mean, std: per channel, or one of each, in pixels of 0 … 1.
+        dtype: of the result.
+
+    Returns:
+        (n, C, H, W), channels-last in memory.
+    """
+    chosen = images.index_select(0, index)
+    if draws.shift is not None:
+        chosen = shifted(chosen, draws.shift)
+    if draws.affine is not None:
+        chosen = sheared(chosen, draws.affine)
+    if draws.colour is not None:
+        chosen = coloured(chosen, draws.colour, draws.order)
+    return normalised(chosen, mean, std).to(dtype)
+
+
+def normalised(images: Tensor, mean: tuple, std: tuple, order: torch.memory_format = torch.channels_last) -> Tensor:
+    """(x / 255 − mean) / std as one multiplication and one subtraction, float32, laid out as `order`."""
+    mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (mean, std))
+    x = images.to(torch.float32, memory_format=order)
+    return x.mul_(1 / (255.0 * std)).sub_(mean / std)
+
+
+def shifted(images: Tensor, shift: Tensor) -> Tensor:
+    """Cropped out of reflected borders, and mirrored: one gather."""
+    n, channels, height, width = images.shape
+    top, left, mirrored = shift.T[:, :, None]
+    columns = torch.arange(width).expand(n, width)
+    columns = torch.where(mirrored > 0, columns.flip(1), columns)
+    rows, columns = _reflect(torch.arange(height) + top, height), _reflect(columns + left, width)
+    index = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1).to(images.device)
+    return images.flatten(2).gather(2, index.expand(n, channels, -1)).view_as(images)
+
+
+def sheared(images: Tensor, affine: Tensor) -> Tensor:
+    """Output pixel (x, y) shows input pixel ((x + y·tan)/scale, y/scale) about the centre, the nearest, or black."""
+    n, _, height, width = images.shape
+    tangent, scale = affine.T
+    matrix = torch.zeros(n, 2, 3)  # in coordinates of −1 … 1
+    matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 1] = 1 / scale, tangent / scale * height / width, 1 / scale
+    grid = F.affine_grid(matrix.to(images.device), list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(torch.uint8)
+
+
+def coloured(images: Tensor, factors: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Away from black (brightness), from the mean grey (contrast) and from each pixel's grey (saturation), in order."""
+    x, parts = images.float(), (torch.zeros_like, _mean_grey, _grey)
+    for part in order:
+        x = torch.lerp(parts[part](x), x, factors[:, part].view(-1, 1, 1, 1).to(x.device)).clamp_(0, 255)
+    return x.round_().to(torch.uint8)
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    """Positions outside 0 … size − 1 mirrored at the border pixel."""
+    return (size - 1) - ((size - 1) - index.abs()).abs()
+
+
+def _grey(x: Tensor) -> Tensor:
+    return (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True).expand_as(x)
+
+
+def _mean_grey(x: Tensor) -> Tensor:
+    return _grey(x).mean((1, 2, 3), keepdim=True).expand_as(x)
