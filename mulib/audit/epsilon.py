@@ -16,7 +16,6 @@ from mulib.errors import InputError
 from mulib.kernels import epsilon as kernel
 
 
-
 @dataclass(frozen=True)
 class Epsilon:
     """The audit of one approach: one ε per forget example, with its interval and what the models can certify.

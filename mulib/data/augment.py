@@ -124,7 +124,9 @@ def drawn(augment: Callable | None, shape: torch.Size, generator: torch.Generato
         return None
     found = Draws()
     for step in steps:
-        found = Draws(*(new if new is not None else old for new, old in zip(step.draw(shape, generator), found, strict=True)))
+        found = Draws(
+            *(new if new is not None else old for new, old in zip(step.draw(shape, generator), found, strict=True))
+        )
     return found
 
 

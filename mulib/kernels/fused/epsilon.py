@@ -97,8 +97,12 @@ def _attack(
     fpr, fnr = false_positive.to(tl.float64) / R, false_negative.to(tl.float64) / U
     one, two = 1 - delta - fpr, 1 - delta - fnr
     usable = (false_positive > 0) & (false_negative > 0)
-    one = tl.where(usable & (one > 0), tl.log(tl.where(one > 0, one, 1.0)) - tl.log(tl.where(usable, fnr, 1.0)), nothing)
-    two = tl.where(usable & (two > 0), tl.log(tl.where(two > 0, two, 1.0)) - tl.log(tl.where(usable, fpr, 1.0)), nothing)
+    one = tl.where(
+        usable & (one > 0), tl.log(tl.where(one > 0, one, 1.0)) - tl.log(tl.where(usable, fnr, 1.0)), nothing
+    )
+    two = tl.where(
+        usable & (two > 0), tl.log(tl.where(two > 0, two, 1.0)) - tl.log(tl.where(usable, fpr, 1.0)), nothing
+    )
     epsilon = tl.maximum(one, two)
     epsilon = tl.where((false_positive == 0) & (false_negative == 0), float("inf"), epsilon)
     best = tl.max(tl.where(m < M, epsilon, nothing), 0)
