@@ -26,17 +26,18 @@ test: setup  ## run the tests, JOBS at a time
 bench: setup  ## measure the kernels against their oracles
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
-lint: setup  ## check style, notebooks included
+lint: setup  ## check style, notebooks included, and the types of mulib
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 map: setup  ## draw the house and the list of its files into the About page
 	$(BIN)/python -m mulib.press.house
 
 # The lock takes OpenCV without its windows: the same cv2, but it loads on a machine without libGL, as servers are.
-lock: setup  ## write the exact versions of the build into requirements.lock
+lock: setup  ## write the exact versions of the build, with hashes, into requirements.lock
 	sed 's/^opencv-python\b/opencv-python-headless/' requirements.txt | \
-	$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	$(BIN)/uv pip compile --universal --upgrade --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --quiet \
 	  --output-file requirements.lock - pyproject.toml
 
 clean:  ## delete what was executed and built; .venv stays
@@ -53,6 +54,6 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 	  "This needs Python 3.11 or newer; $(PYTHON) is older or missing. Name another: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -122,8 +122,9 @@ def epsilon(
     unlearned, retrained, labels = _check(unlearned, retrained, labels, delta, confidence, statistic)
     point, values_u, values_r = kernel.attack(unlearned, retrained, labels, delta, statistic)
     lower, upper, ceiling = _interval(values_u, values_r, delta, confidence, statistic)
-    arrays = (t.cpu().numpy() for t in (point, lower, upper))
-    return Epsilon(*arrays, unlearned.shape[1], retrained.shape[1], ceiling, delta, confidence, statistic)
+    point, lower, upper = (t.cpu().numpy() for t in (point, lower, upper))
+    n = unlearned.shape[1], retrained.shape[1]
+    return Epsilon(point, lower, upper, *n, ceiling, delta, confidence, statistic)
 
 
 def epsilon_curve(unlearned, retrained, labels, deltas, *, statistic="hinge") -> NDArray[np.float64]:

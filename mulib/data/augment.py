@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mulib.errors import InputError
-from mulib.kernels.augment import Draws, coloured, shifted, sheared
+from mulib.kernels.augment import Draws, coloured, sheared, shifted
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,8 @@ def drawn(augment: Callable | None, shape: torch.Size, generator: torch.Generato
         return None
     found = Draws()
     for step in steps:
-        found = Draws(
-            *(new if new is not None else old for new, old in zip(step.draw(shape, generator), found, strict=True))
-        )
+        pairs = zip(step.draw(shape, generator), found, strict=True)
+        found = Draws(*(old if new is None else new for new, old in pairs))
     return found
 
 

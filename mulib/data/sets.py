@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mulib.data.augment import drawn
 from mulib.errors import InputError
@@ -30,6 +31,8 @@ class ImageSet:
         mean, std: per channel, what `batches` normalises pixels in [0, 1] with.
         names: (N,) str, the file each image came from.
         digests: (N, 32) uint8, the SHA-256 of that file.
+        dtype, order: what `pixels` and `batches` give, and how it lies in memory: as the model wants it that the set
+            was moved to. Ours run a third faster with the channels last; others may reshape what they get.
         augment: what shuffled batches pass through, uint8 to uint8 (see `mulib.data.augment`); evaluation, in order,
             never does. `dataclasses.replace(data, augment=None)` trains without.
     """
@@ -43,6 +46,8 @@ class ImageSet:
     names: np.ndarray | None = None
     digests: Tensor | None = None
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    dtype: torch.dtype = torch.float32
+    order: torch.memory_format = torch.contiguous_format
 
     def __post_init__(self):
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -52,6 +57,11 @@ class ImageSet:
             values = getattr(self, name)
             if values is not None and len(values) != len(self.images):
                 raise InputError(f"there are {len(self.images)} images but {len(values)} {name}: expected one each.")
+        if not self.labels.is_floating_point() and self.labels.dtype != torch.int64:
+            object.__setattr__(self, "labels", self.labels.float() if self.labels.ndim == 2 else self.labels.long())
+        if self.labels.ndim != 1 and (self.labels.ndim != 2 or not self.labels.is_floating_point()):
+            found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
+            raise InputError(f"labels are {found}: expected int64 (N,), or float (N,) or (N, attributes).")
         if self.classes and not self.labels.is_floating_point() and len(self.labels):
             low, high = int(self.labels.min()), int(self.labels.max())
             if low < 0 or high >= len(self.classes):
@@ -105,14 +115,23 @@ class ImageSet:
         images, labels = _stacked(self.images, other.images), _stacked(self.labels, other.labels)
         return replace(self, images=images, labels=labels, **known)
 
-    def to(self, device: torch.device | str) -> ImageSet:
-        """The same set with its bytes on `device`: a set is moved once, not batch by batch."""
-        move = {name: v.to(device) for name in ("images", "labels") if (v := getattr(self, name)) is not None}
-        return replace(self, **move)
+    def to(self, place: torch.device | str | nn.Module) -> ImageSet:
+        """The same set with its bytes on a device, once and not batch by batch; or where a model lives, for its dtype.
+
+        Raises:
+            InputError: a model without parameters of floating point.
+        """
+        if not isinstance(place, nn.Module):
+            return replace(self, images=self.images.to(place), labels=self.labels.to(place))
+        first = next((p for p in place.parameters() if p.is_floating_point()), None)
+        if first is None:
+            raise InputError(f"this {type(place).__name__} has no parameters: expected a network that can learn.")
+        order = torch.channels_last if getattr(place, "channels_last", False) else torch.contiguous_format
+        return replace(self.to(first.device), dtype=first.dtype, order=order)
 
     def pixels(self, index: Tensor | slice) -> Tensor:
-        """Images as normalised float32, (n, channels, height, width), channels-last, on the device of the set."""
-        return normalised(self.images[index], self.mean, self.std)
+        """Images as normalised `dtype`, (n, channels, height, width), on the device of the set, laid out as `order`."""
+        return self._laid_out(normalised(self.images[index], self.mean, self.std, self.order))
 
     def steps(self, batch_size: int) -> int:
         """How many shuffled batches there are."""
@@ -135,9 +154,13 @@ class ImageSet:
             draws = drawn(self.augment, torch.Size([len(index), *self.images.shape[1:]]), generator)
             if draws is None:
                 images = self.augment(self.images.index_select(0, index), generator)
-                yield normalised(images, self.mean, self.std), self.labels[index]
+                images = normalised(images, self.mean, self.std, self.order)
             else:
-                yield augmented(self.images, index, draws, self.mean, self.std), self.labels[index]
+                images = augmented(self.images, index, draws, self.mean, self.std)
+            yield self._laid_out(images), self.labels[index]
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.to(self.dtype).contiguous(memory_format=self.order)
 
 
 # What two sets must agree in before they can be joined.
@@ -233,7 +256,7 @@ class Task:
         """The four sets that models are judged on, by name."""
         return {"retain": self.retain, "forget": self.forget, "test": self.test, "unseen": self.unseen}
 
-    def binned(self, edges: Sequence[float]) -> Task:
+    def binned(self, edges: Sequence[float]) -> Self:
         """The same task with its float values, such as ages, as classes: class k holds edges[k−1] ≤ value < edges[k].
 
         Args:
@@ -249,6 +272,6 @@ class Task:
 
         return replace(self, **{name: classed(getattr(self, name)) for name in ("train", "val", "test", "unseen")})
 
-    def to(self, device: torch.device | str) -> Task:
+    def to(self, device: torch.device | str) -> Self:
         """The same task with its sets on `device`."""
         return replace(self, **{name: getattr(self, name).to(device) for name in ("train", "val", "test", "unseen")})

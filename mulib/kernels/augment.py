@@ -22,9 +22,8 @@ from mulib.kernels.dispatch import fused
 class Draws(NamedTuple):
     """What was drawn for n images; None where a part is left out. All lie on the CPU."""
 
-    shift: Tensor | None = (
-        None  # (n, 3) int64: how far down and to the right the crop starts, and 1 where it is mirrored
-    )
+    # (n, 3) int64: how far down and to the right the crop starts, and 1 where it is mirrored
+    shift: Tensor | None = None
     affine: Tensor | None = None  # (n, 2) float32: the tangent of the shear, and the scale
     colour: Tensor | None = None  # (n, 3) float32: factors of brightness, contrast and saturation
     order: tuple[int, ...] | None = None  # in which these three are applied
@@ -55,10 +54,10 @@ def augmented(
     return normalised(chosen, mean, std).to(dtype)
 
 
-def normalised(images: Tensor, mean: tuple, std: tuple) -> Tensor:
-    """(x / 255 − mean) / std as one multiplication and one subtraction, channels-last float32."""
+def normalised(images: Tensor, mean: tuple, std: tuple, order: torch.memory_format = torch.channels_last) -> Tensor:
+    """(x / 255 − mean) / std as one multiplication and one subtraction, float32, laid out as `order`."""
     scale, offset = scale_and_offset(mean, std, images.device)
-    return images.to(torch.float32, memory_format=torch.channels_last).mul_(scale).sub_(offset)
+    return images.to(torch.float32, memory_format=order).mul_(scale).sub_(offset)
 
 
 @lru_cache(maxsize=32)
@@ -86,7 +85,7 @@ def shifted(images: Tensor, shift: Tensor) -> Tensor:
 
 
 def sheared(images: Tensor, affine: Tensor) -> Tensor:
-    """Output pixel (x, y) shows input pixel ((x + y·tan)/scale, y/scale), about the centre; the nearest one, or black."""
+    """Output pixel (x, y) shows input pixel ((x + y·tan)/scale, y/scale) about the centre, the nearest, or black."""
     n, _, height, width = images.shape
     tangent, scale = affine.T
     matrix = torch.zeros(n, 2, 3)  # in coordinates of −1 … 1

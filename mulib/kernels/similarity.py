@@ -43,10 +43,10 @@ def channel_similarity(batches: Iterable[Tensor]) -> Tensor:
     >>> channel_similarity(torch.rand(512, 256, 14, 14).split(32)).shape
     torch.Size([256, 256])
     """
-    images, shift = 0, None
+    images, shift, total, products = 0, *torch.empty(3, 0)
     for maps in batches:
         maps = maps.flatten(2)
-        if shift is None:  # about the first batch's mean the sums stay small, and nothing cancels
+        if not images:  # about the first batch's mean the sums stay small, and nothing cancels
             shift = maps.mean(0)
             total = torch.zeros_like(shift, dtype=torch.float64)
             products = total.new_zeros(len(shift), len(shift))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.channels import top_channels
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.models.wiring import Wiring, switch_off
 from mulib.predict import predict, right
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from mulib.explain import EssentialGraph, Importance
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+ORDERS = ("most", "least", "random")
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def pruning_curves(
     target: str,
     *,
     shares: Sequence[float] = SHARES,
+    orders: Sequence[str] = ORDERS,
     seed: int = 0,
     batch_size: int = 512,
 ) -> dict[str, PruningCurve]:
@@ -75,9 +76,10 @@ def pruning_curves(
         data: what the accuracies are measured on.
         target: a target of the graph; balance plays no part here.
         shares: of each layer's channels, ascending, 0 … 1.
+        orders: some of "most", "least" and "random"; `seed` draws the last.
 
     Raises:
-        InputError: an unknown target, shares that are not ascending in [0, 1], a graph of another model.
+        InputError: an unknown target or order, shares that are not ascending in [0, 1], a graph of another model.
 
     Source: Xu et al., *Essential Graph*, 2024, the released code's importance curves (bibliography key xu2024target);
     the random order is ours.
@@ -89,19 +91,21 @@ def pruning_curves(
         raise InputError(f"there is no target {target!r} in the graph: expected one of {', '.join(graph.targets)}.")
     if not shares or list(shares) != sorted(shares) or not 0 <= shares[0] <= shares[-1] <= 1:
         raise InputError(f"the shares are {list(shares)}: expected an ascending list from 0 to 1.")
+    if unknown := [order for order in orders if order not in ORDERS]:
+        raise InputError(f"there is no order {unknown[0]!r}: expected some of {', '.join(ORDERS)}.")
     values = {layer: v[graph.targets.index(target)] for layer, v in graph.values.items()}
     generator, wiring = torch.Generator().manual_seed(seed), Wiring(model)
-    orders = {
+    channels = {
         "most": {layer: v.sort(descending=True, stable=True).indices for layer, v in values.items()},
         "least": {layer: v.sort(stable=True).indices for layer, v in values.items()},
         "random": {layer: torch.randperm(len(v), generator=generator) for layer, v in values.items()},
     }
-    output, data = graph.outputs[graph.targets.index(target)], data.to(device_of(model))
-    return {name: _curve(model, data, wiring, order, output, shares, batch_size) for name, order in orders.items()}
+    output, data = graph.outputs[graph.targets.index(target)], data.to(model)
+    return {name: _curve(model, data, wiring, channels[name], output, shares, batch_size) for name in orders}
 
 
 def _curve(model, data: ImageSet, wiring: Wiring, order: dict[str, Tensor], output: int, shares, batch_size: int):
-    pruned, steps, labels = copy.deepcopy(model), [], data.labels.cpu()
+    pruned, steps, labels = copied(model), [], data.labels.cpu()
     for share in shares:
         first = {layer: channels[: round(share * len(channels))] for layer, channels in order.items()}
         switch_off(pruned, first, wiring)
