@@ -320,6 +320,30 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
 
 
 @main.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--size", "sizes", type=click.Choice(["small", "book", "up"]), multiple=True, default=("book", "up"))
+@click.option("--json", "path", type=click.Path(dir_okay=False), help="Write the record into this file, too.")
+def bench(device, sizes, path):
+    """Measure the kernels: plain loop, eager and compiled torch, Triton; each only where it is equal.
+
+    Sizes are the book's and one size up; "small" is for Triton's interpreter (TRITON_INTERPRET=1 mulib bench …).
+    """
+    from mulib.press import bench as room
+    from mulib.press.runs import find_root
+
+    root, rows, failed = find_root(), [], 0
+    for row in room.measure(root, device, sizes):
+        rows.append(row)
+        failed += not row["equal"]
+        told = f"{1000 * row['seconds']:>12.3f} ms" if row["equal"] else row.get("note", "not equal: no speed")
+        told += f"  {row['ratio']:>8,.0f}× the loop" if "ratio" in row else ""
+        click.echo(f"{row['kernel']:<20} {row['size']:<6} {row['form']:<11} {told}")
+    if path:
+        room.record(root, path, device, rows)
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False))
 @click.option("--method", "name", help="Judge a registered method, such as that of a plug-in, instead of a FILE.")
 @click.option("--card", type=click.Path(dir_okay=False), help="Where the HTML card goes; by default NAME.html, here.")
