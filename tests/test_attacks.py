@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 
 import pytest
 import yaml
@@ -35,10 +34,10 @@ def planted(tmp_path_factory):
     shutil.copytree(ROOT / "mulib", folder / "mulib", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "_config.yml", folder)
     (folder / "_toc.yml").write_text("format: jb-book\nroot: book/index\nchapters: [{file: notebooks/one}]\n")
-    (folder / "book" / "index.md").write_text("# Small\n\n```{runs}\n```\n\n```{claims}\n```\n")
+    (folder / "book" / "index.md").write_text("# Small\n\n```{runs}\n```\n\n```{claims} key\n```\n")
     (folder / "book" / "references.bib").write_text("@misc{key, title={T}, author={A}, year={2024}}\n")
     (folder / "book" / "reported").mkdir()
-    claim = {"id": "one", "claim": EVIL, "notebook": "one", "source": EVIL, "settings": {}}
+    claim = {"id": "one", "text": EVIL, "source": EVIL, "notebook": None, "reason": EVIL}
     paper = {"paper": "key", "title": "T", "setting": {}, "tables": [], "claims": [claim]}
     (folder / "book" / "reported" / "key.yml").write_text(yaml.safe_dump(paper))
     assert mulib(folder, "run", "--tier", "smoke").returncode == 0
@@ -53,11 +52,7 @@ def planted(tmp_path_factory):
 
 @pytest.mark.book
 def test_planted_scripts_are_text_in_a_browser(planted, browser):
-    text = (planted / "book" / "index.md").read_text()
     built = build(planted, PATH="")
-    if built.returncode and "claims" in built.stdout:  # the claims' own layout is tested elsewhere
-        (planted / "book" / "index.md").write_text(text.replace("```{claims}\n```\n", ""))
-        built = build(planted, PATH="")
     assert built.returncode == 0, built.stdout[-3000:]
     for page in ("book/index", "notebooks/one"):
         path = planted / "_build" / "html" / f"{page}.html"
@@ -100,8 +95,3 @@ def test_the_lock_has_a_hash_for_every_package_and_is_installed_by_it():
     assert len(entries) > 100
     assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
     assert "--require-hashes" in (ROOT / "Makefile").read_text()
-
-
-def test_nothing_of_a_committed_file_is_ignored():
-    tracked = subprocess.run(["git", "ls-files", "SECURITY.md"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert tracked.stdout or not (ROOT / ".git").exists()

@@ -188,7 +188,7 @@ def test_the_command_writes_a_page_for_ones_own_network_and_pictures(tmp_path):
     assert process.returncode == 0, process.stderr
     assert "64 filters on 3 of 3 pictures" in process.stdout
     text = (tmp_path / "o.html").read_text(encoding="utf-8")
-    assert json.loads(text.partition("mulibFilterPicker(root, ")[2].partition(");\n  else if")[0])["filters"] == 64
+    assert json.loads(text.rpartition("mulibFilterPicker(root, ")[2].partition(");\n  else if")[0])["filters"] == 64
     process = mulib(tmp_path, "maps", tmp_path / "deep", "--out", tmp_path / "o.html")
     assert (process.returncode, "there is no picture in" in process.stderr) == (2, True)
 

@@ -42,13 +42,21 @@ class Trial:
     @cached_property
     def toggled(self) -> ImageSet:
         """The test faces with the feature toggled and nothing else changed."""
-        return replace(self.task.test, images=faces.render(faces.counterfactual(self._cast("test"), self.feature)))
+        return replace(
+            self.task.test, images=faces.render(faces.counterfactual(self._cast("test"), self.feature), self._size)
+        )
 
     def region(self, part: str = "test", either: bool = False) -> Tensor:
         """Where the feature is, (N, H, W) bool; with `either`, also where it would be if it were toggled."""
         name, cast = faces.REGION_OF[self.feature], self._cast(part)
-        where = faces.masks(cast)[name]
-        return where | faces.masks(faces.counterfactual(cast, self.feature))[name] if either else where
+        where = faces.masks(cast, self._size)[name]
+        if not either:
+            return where
+        return where | faces.masks(faces.counterfactual(cast, self.feature), self._size)[name]
+
+    @property
+    def _size(self) -> int:
+        return self.task.test.images.shape[-1]
 
     def _cast(self, part: str):
         return self.task.faces(getattr(self.task, part))

@@ -131,7 +131,7 @@ class ImageSet:
 
     def pixels(self, index: Tensor | slice) -> Tensor:
         """Images as normalised `dtype`, (n, channels, height, width), on the device of the set, laid out as `order`."""
-        return self._laid_out(normalised(self.images[index], self.mean, self.std, self.order))
+        return normalised(self.images[index], self.mean, self.std, self.order).to(self.dtype)
 
     def steps(self, batch_size: int) -> int:
         """How many shuffled batches there are."""
@@ -157,10 +157,9 @@ class ImageSet:
                 images = normalised(images, self.mean, self.std, self.order)
             else:
                 images = augmented(self.images, index, draws or Draws(), self.mean, self.std)
-            yield self._laid_out(images), self.labels[index]
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        return images.to(self.dtype).contiguous(memory_format=self.order)
+                if self.order is torch.contiguous_format:  # of one channel, the strides alone tell the layouts apart
+                    images = images.clone(memory_format=self.order)
+            yield images.to(self.dtype), self.labels[index]
 
 
 # What two sets must agree in before they can be joined.
