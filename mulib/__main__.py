@@ -1,5 +1,6 @@
 """The command line: ``python -m mulib COMMAND`` or ``mulib COMMAND``. A command is a function of the library."""
 
+import io
 import os
 import signal
 import sys
@@ -19,7 +20,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context):
         signal.signal(signal.SIGINT, _interrupted)
         for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows \\u2713, and no traceback
-            stream.reconfigure(errors="backslashreplace")
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -113,10 +115,10 @@ def _head(one):
     return "  ".join([one.name, one.tier, f"seed {one.seed}", *(f"{k}={v}" for k, v in one.overrides.items())])
 
 
-def _watch(planned, bar, every=60.0):
+def _watch(planned, bar, over, every=60.0):
     """Show what runs: in the bar every two seconds, or, where that is no terminal, a line each minute."""
     said = time.monotonic()
-    while not bar.over.wait(2.0):
+    while not over.wait(2.0):
         now = [f"{one.name} {one.at}" for one in planned if one.running.exists() and one.at]
         if bar.disable and now and time.monotonic() - said > every:
             said = time.monotonic()
@@ -134,8 +136,8 @@ def _follow(planned, finished, tracked):
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
     bar = tqdm(finished, total=len(planned), unit="run", leave=False, disable=None)
-    bar.over = threading.Event()
-    threading.Thread(target=_watch, args=(planned, bar), daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(planned, bar, over), daemon=True).start()
     for one, result in bar:
         head = _head(one)
         if "error" in result:
@@ -152,7 +154,7 @@ def _follow(planned, finished, tracked):
             if tracked:
                 track(one)
             tqdm.write(f"done    {head}  {result['seconds']:.1f} s  {result['kib']} KiB")
-    bar.over.set()
+    over.set()
     click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts["failed"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -61,9 +62,9 @@ class Trial:
         mass = audit.mass_inside(explain.grad_cam(model, data, "layer3"), self.region())
         told = audit.detection(before, data.labels).balanced.point
         return {
-            "moved": moved.point / moved.reference,
+            "moved": moved.point / (moved.reference or math.nan),
             "accuracy": told,
-            "Grad-CAM": mass.point / mass.reference,
+            "Grad-CAM": mass.point / (mass.reference or math.nan),
         }
 
     def finetuned(self, model: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:

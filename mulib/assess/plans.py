@@ -181,8 +181,8 @@ def _gone(tier: str, kind: str) -> Plan:
     rows = [name for name, each in unlearn.methods().items() if each.run.__module__.startswith("mulib.")]
     return base.scaled(
         name=f"gone-{kind}",
-        task_options=base.task_options | KINDS[kind] if kind == "people" else {"images": 500} | KINDS[kind],
-        network=base.network | {"width": 4} if kind == "people" else base.network,
+        task_options=dict(base.task_options) | KINDS[kind] if kind == "people" else {"images": 500} | KINDS[kind],
+        network=dict(base.network) | {"width": 4} if kind == "people" else base.network,
         training=base.training if tier == "smoke" else base.training.but(epochs=24 if kind == "people" else 20),
         methods=recipes(rows[1:], lambda r: r.faster(PACE, 1).but(batch_size=50)),  # without retraining
         factors=(1, 10),

@@ -109,8 +109,8 @@ def closeness(unlearned: Tensor, retrained: Tensor, other: Tensor) -> Closeness:
 
     examples, retrainings = drawn(len(r)), drawn(r.shape[1])
     sides = [torch.einsum("be,emr,bm,br->b", examples, x, drawn(x.shape[1]), retrainings) for x in pairs]
-    ends = (sides[0] - sides[1]).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Closeness(*means, Estimate(means[0] - means[1], *ends, len(r)))
+    low, high = (sides[0] - sides[1]).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Closeness(means[0], means[1], Estimate(means[0] - means[1], low, high, len(r)))
 
 
 def _area(inside: Tensor, outside: Tensor) -> Tensor:

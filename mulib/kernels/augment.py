@@ -44,14 +44,18 @@ def augmented(
     Returns:
         (n, C, H, W), channels-last in memory.
     """
-    chosen = images.index_select(0, index)
+    return normalised(augmented_by(images.index_select(0, index), draws), mean, std).to(dtype)
+
+
+def augmented_by(images: Tensor, draws: Draws) -> Tensor:
+    """uint8 to uint8, (n, C, H, W): crop and flip, shear and scale, colour, of what was drawn."""
     if draws.shift is not None:
-        chosen = shifted(chosen, draws.shift)
+        images = shifted(images, draws.shift)
     if draws.affine is not None:
-        chosen = sheared(chosen, draws.affine)
+        images = sheared(images, draws.affine)
     if draws.colour is not None:
-        chosen = coloured(chosen, draws.colour, draws.order)
-    return normalised(chosen, mean, std).to(dtype)
+        images = coloured(images, draws.colour, draws.order or (0, 1, 2))
+    return images
 
 
 def normalised(images: Tensor, mean: tuple, std: tuple, order: torch.memory_format = torch.channels_last) -> Tensor:
@@ -63,8 +67,8 @@ def normalised(images: Tensor, mean: tuple, std: tuple, order: torch.memory_form
 @lru_cache(maxsize=32)
 def scale_and_offset(mean: tuple, std: tuple, device: torch.device) -> tuple[Tensor, Tensor]:
     """1/(255·std) and mean/std, (C, 1, 1), sent to the device once: a copy per batch would wait for the GPU."""
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (mean, std))
-    return (1 / (255.0 * std)).to(device), (mean / std).to(device)
+    m, s = (torch.tensor(v).view(-1, 1, 1) for v in (mean, std))
+    return (1 / (255.0 * s)).to(device), (m / s).to(device)
 
 
 def sent(x: Tensor, device: torch.device) -> Tensor:

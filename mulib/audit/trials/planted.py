@@ -129,4 +129,6 @@ def asked(model: nn.Module, retrained: nn.Module, task: Task) -> dict[str, float
 
 def _head(network: nn.Module, request: Request) -> nn.Linear:
     """The last layer."""
-    return network.get_submodule(head_of(network, request.forget))
+    head = network.get_submodule(head_of(network, request.forget))
+    assert isinstance(head, nn.Linear)  # as `head_of` names it
+    return head
