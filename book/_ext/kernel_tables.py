@@ -63,7 +63,8 @@ def roofline(root):
     parts.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 38}" text-anchor="middle">operations per byte</text>')
     parts.append(f'<text x="{LEFT}" y="{TOP - 4}" text-anchor="middle">Tera-operations a second</text>')
     words = "Each kernel's operations per byte on the roof of an H100; the corner lies at 20."
-    svg = f'<svg role="img" aria-label="{words}" viewBox="0 0 780 345" style="width:100%;color:var(--pst-color-text-base)" fill="currentColor" font-size="13">'
+    style = 'style="width:100%;color:var(--pst-color-text-base)" fill="currentColor" font-size="13"'
+    svg = f'<svg role="img" aria-label="{words}" viewBox="0 0 780 345" {style}>'
     return "```{raw} html\n" + svg + "\n" + "\n".join(parts) + "\n</svg>\n```"
 
 
