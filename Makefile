@@ -1,7 +1,11 @@
-# make book | test | bench | lint | map | lock | clean | help. The first use sets up .venv by itself.
+# make book | test | bench | card | lint | map | lock | clean | help. The first use sets up .venv by itself.
 PYTHON ?= python3
 TIER ?= quick
 JOBS ?= 2
+DEVICE ?= cuda
+SIZE ?= book up
+CARD_TIER ?= paper
+RECORD ?= $(if $(filter cuda,$(DEVICE)),book/results/kernels/cuda.json,_executed/kernels.json)
 BIN := .venv/bin
 READY := .venv/.ready
 SHELL := /bin/bash
@@ -14,7 +18,7 @@ export MULIB_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: book test bench lint map lock clean help setup
+.PHONY: book test bench card lint map lock clean help setup
 
 book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or paper; default quick)
 	$(BIN)/mulib run --tier $(TIER) --jobs $(JOBS)
@@ -23,8 +27,16 @@ book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or p
 test: setup  ## run the tests, JOBS at a time
 	$(BIN)/python -m pytest --benchmark-skip
 
-bench: setup  ## measure the kernels against their oracles
+bench: setup  ## measure the kernels, and what else has a stated time
+	$(BIN)/mulib bench
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+# Stopped at any moment, the tables go on where they were. A record is written only by a card, or where RECORD says.
+card: setup  ## on a GPU: test the kernels, record their times, then MUFAC's and CIFAR-10's tables
+	$(BIN)/python -m pytest -q -m gpu tests/test_fused.py
+	$(BIN)/mulib bench --device $(DEVICE) $(addprefix --size ,$(SIZE)) --json $(RECORD)
+	$(BIN)/mulib assess mufac --tier $(CARD_TIER) --device $(DEVICE)
+	$(BIN)/mulib assess cifar10 --tier $(CARD_TIER) --device $(DEVICE)
 
 lint: setup  ## check style, notebooks included, and the types of mulib
 	$(BIN)/ruff check .

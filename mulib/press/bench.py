@@ -155,7 +155,7 @@ def cases(root: Path) -> dict[str, Case]:
 
     def groups_plain(maps: Tensor, which: Tensor, mean: Tensor) -> tuple:
         wide = maps.double().requires_grad_()
-        loss = oracles_features.group_loss(wide, which, mean.double())
+        loss = torch.as_tensor(oracles_features.group_loss(wide, which, mean.double()))
         return loss.detach(), *torch.autograd.grad(loss, wide)
 
     def pictures(size: str, g: torch.Generator) -> tuple:
