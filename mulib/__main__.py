@@ -1,5 +1,6 @@
 """The command line: ``python -m mulib COMMAND`` or ``mulib COMMAND``. A command is a function of the library."""
 
+import io
 import os
 import signal
 import sys
@@ -19,7 +20,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context):
         signal.signal(signal.SIGINT, _interrupted)
         for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows \\u2713, and no traceback
-            stream.reconfigure(errors="backslashreplace")
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except InputError as error:
@@ -113,10 +115,10 @@ def _head(one):
     return "  ".join([one.name, one.tier, f"seed {one.seed}", *(f"{k}={v}" for k, v in one.overrides.items())])
 
 
-def _watch(planned, bar, every=60.0):
+def _watch(planned, bar, over, every=60.0):
     """Show what runs: in the bar every two seconds, or, where that is no terminal, a line each minute."""
     said = time.monotonic()
-    while not bar.over.wait(2.0):
+    while not over.wait(2.0):
         now = [f"{one.name} {one.at}" for one in planned if one.running.exists() and one.at]
         if bar.disable and now and time.monotonic() - said > every:
             said = time.monotonic()
@@ -134,8 +136,8 @@ def _follow(planned, finished, tracked):
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
     bar = tqdm(finished, total=len(planned), unit="run", leave=False, disable=None)
-    bar.over = threading.Event()
-    threading.Thread(target=_watch, args=(planned, bar), daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(planned, bar, over), daemon=True).start()
     for one, result in bar:
         head = _head(one)
         if "error" in result:
@@ -152,7 +154,7 @@ def _follow(planned, finished, tracked):
             if tracked:
                 track(one)
             tqdm.write(f"done    {head}  {result['seconds']:.1f} s  {result['kib']} KiB")
-    bar.over.set()
+    over.set()
     click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts["failed"]
 
@@ -317,6 +319,30 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
         rows = results.rows
         click.echo(_as_json([row.summary() for row in rows]) if as_json else table([row.cells() for row in rows]))
     click.echo(f"The models and logits are in {results.folder}", err=True)
+
+
+@main.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--size", "sizes", type=click.Choice(["small", "book", "up"]), multiple=True, default=("book", "up"))
+@click.option("--json", "path", type=click.Path(dir_okay=False), help="Write the record into this file, too.")
+def bench(device, sizes, path):
+    """Measure the kernels: plain loop, eager and compiled torch, Triton; each only where it is equal.
+
+    Sizes are the book's and one size up; "small" is for Triton's interpreter (TRITON_INTERPRET=1 mulib bench …).
+    """
+    from mulib.press import bench as room
+    from mulib.press.runs import find_root
+
+    root, rows, failed = find_root(), [], 0
+    for row in room.measure(root, device, sizes):
+        rows.append(row)
+        failed += not row["equal"]
+        told = f"{1000 * row['seconds']:>12.3f} ms" if row["equal"] else row.get("note", "not equal: no speed")
+        told += f"  {row['ratio']:>8,.0f}× the loop" if "ratio" in row else ""
+        click.echo(f"{row['kernel']:<20} {row['size']:<6} {row['form']:<11} {told}")
+    if path:
+        room.record(root, path, device, rows)
+    sys.exit(1 if failed else 0)
 
 
 @main.command()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.models import logits
+from mulib.models import answer, logits
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.models.modes import evaluating
@@ -55,6 +55,18 @@ def stream(model: nn.Module, data: ImageSet, layer: str = "layer3", batch_size: 
         yield seen[layer].float()
 
 
+def head_of(model: nn.Module, data: ImageSet) -> str:
+    """The name of the linear layer that runs last on such images.
+
+    Raises:
+        InputError: there is none.
+    """
+    head = answer(model, data.to(model).pixels(slice(2)))[1]
+    if head is None:
+        raise InputError("the model has no linear layer: expected one at its end.")
+    return head
+
+
 @torch.no_grad()
 def penultimate(model: nn.Module, data: ImageSet, batch_size: int = 512) -> Tensor:
     """What the last linear layer sees, in evaluation mode, (N, D) float32 on the CPU; modes and hooks are restored.
@@ -65,13 +77,13 @@ def penultimate(model: nn.Module, data: ImageSet, batch_size: int = 512) -> Tens
     >>> penultimate(model, task.test).shape
     torch.Size([40, 16])
     """
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not linear or not len(data):
-        raise InputError(f"{len(linear)} linear layers and {len(data)} images: expected one or more of both.")
+    if not len(data):
+        raise InputError("there is nothing to predict: the image set is empty.")
     seen: list[Tensor] = []
-    with linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu())):
+    head = model.get_submodule(head_of(model, data))
+    with head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu())):
         predict(model, data, batch_size)
-    return torch.cat(seen)
+    return torch.cat(seen)[-len(data) :]  # it looks at two images first
 
 
 def right(outputs: Tensor, labels: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ def test_penultimate_features_are_what_the_last_layer_sees(model, generator):
 
 
 def test_a_model_without_a_linear_layer_has_no_penultimate_features(generator):
-    with pytest.raises(InputError, match="0 linear layers"):
-        penultimate(nn.Flatten(), noise(2, generator))
+    with pytest.raises(InputError, match="no linear layer"):
+        penultimate(nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten()), noise(2, generator))
 
 
 # Probes
@@ -127,6 +127,16 @@ def test_closeness_is_the_mean_over_pairs_of_models(generator):
         pairs = [(side[e, i] - p[1][e, j]).norm() for e in range(9) for i in range(side.shape[1]) for j in range(3)]
         assert mean == pytest.approx(float(torch.stack(pairs).mean()))
     assert found.difference.point == pytest.approx(found.unlearned - found.other)
+
+
+def test_closeness_does_not_take_two_models_for_many(generator):
+    """Models that differ as whole models: two of each kind tell nothing, however many examples there are."""
+
+    def kind(models):
+        return torch.randn(1, models, 3, generator=generator).expand(400, models, 3) * 2
+
+    found = [audit.closeness(kind(2), kind(2), kind(2)).answer for _ in range(20)]
+    assert found.count("open") >= 12
 
 
 def test_closeness_answers(generator):
@@ -245,7 +255,7 @@ def test_what_is_hidden_is_behind_the_last_layer_alone(planted):
 
 def test_who_doubts_answers_the_same(planted):
     task, original, _ = planted
-    network = audit.doubtful(original, 20.0)
+    network = audit.doubtful(original, task.request, 20.0)
     before, after = (predict(net, task.test) for net in (original, network))
     assert torch.allclose(before / 20, after, atol=1e-5)
 
@@ -272,9 +282,12 @@ def test_every_metric_is_asked_and_tells_the_original_from_the_retrained(planted
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda task, a, b: audit.doubtful(a, 1.0), "temperature is 1.0"),
+        (lambda task, a, b: audit.doubtful(a, task.request, 1.0), "temperature is 1.0"),
         (lambda task, a, b: audit.overdone(b, task.request, 1.0), "times is 1.0"),
-        (lambda task, a, b: audit.doubtful(nn.Flatten()), "no linear layer"),
+        (
+            lambda task, a, b: audit.doubtful(nn.Sequential(nn.Conv2d(1, 10, 16), nn.Flatten()), task.request),
+            "no linear layer",
+        ),
     ],
 )
 def test_a_state_that_cannot_be_planted_is_one_sentence(call, message, planted):

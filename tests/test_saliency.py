@@ -104,7 +104,7 @@ def test_msg_holds_the_other_kernel_weights(model, request_):
 
 
 def test_msg_says_that_it_needs_convolutions(request_):
-    with pytest.raises(InputError, match="this model has none: choose another method"):
+    with pytest.raises(InputError, match="this model has none that train: choose another method"):
         unlearn.msg(nn.Sequential(nn.Flatten(), nn.Linear(64, 3)), request_, ONE, **QUIET)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -65,9 +66,13 @@ class Trial:
         mass = audit.mass_inside(cam, self.region()) if seen else None
         told = audit.detection(before, data.labels).balanced.point
         return {
-            "moved": moved.point / moved.reference,
+            "moved": moved.point / (moved.reference or math.nan),
             "accuracy": told,
+<<<<<<< HEAD
             "Grad-CAM": mass.point / mass.reference if mass else float("nan"),
+=======
+            "Grad-CAM": mass.point / (mass.reference or math.nan),
+>>>>>>> main
         }
 
     def finetuned(self, model: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Identification:
         seed: of the first network; each has its own.
     """
 
-    task_options: Mapping[str, object]
+    task_options: Mapping[str, Any]
     width: int
     first: Recipe
     second: Recipe
@@ -59,7 +59,7 @@ class Identification:
         """The plan that JSON holds."""
         recipes = {name: Recipe(**plain[name]) for name in ("first", "second")}
         attributes = tuple(plain["task_options"]["attributes"])
-        return cls(**plain | recipes | {"task_options": dict(plain["task_options"], attributes=attributes)})
+        return cls(**dict(plain) | recipes | {"task_options": dict(plain["task_options"], attributes=attributes)})
 
     def load(self) -> FaceTask:
         """The faces; training crops and flips them."""

@@ -66,7 +66,7 @@ class Judgement:
     def __str__(self) -> str:
         lines = [("✗" if name in self.broken else "✓", name) for name in contract.PROMISES]
         text = aligned(lines) + "".join(f"\n\n{name}:\n    {found}" for name, found in self.broken.items())
-        return text + (f"\n\n{self._table()}\n{NOTE}" if self.results else "") + f"\n\n{self.verdict}"
+        return text + (f"\n\n{self.results.table(COLUMNS)}\n{NOTE}" if self.results else "") + f"\n\n{self.verdict}"
 
     def card(self) -> str:
         """A page of HTML that stands alone."""
@@ -76,11 +76,8 @@ class Judgement:
             f"{': ' + say(self.broken[name]) if name in self.broken else ''}</li>"
             for name in contract.PROMISES
         )
-        table = f"{self._table()._repr_html_()}<p>{say(NOTE)}</p>" if self.results else ""
+        table = f"{self.results.table(COLUMNS)._repr_html_()}<p>{say(NOTE)}</p>" if self.results else ""
         return CARD.format(title=say(self.method.title), verdict=say(self.verdict), promises=promises, table=table)
-
-    def _table(self):
-        return self.results.table(COLUMNS)
 
 
 CARD = """<!doctype html>

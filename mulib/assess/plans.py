@@ -168,7 +168,7 @@ def _side_by_side(tier: str, task: str) -> Plan:
 
 KINDS = {  # what is forgotten of half of the digits; people are forgotten of drawn faces
     "labels": {"forget": 60},
-    "people": {},
+    "people": {"people": 50, "pictures": 4, "forget": 10, "val": 10, "test": 30, "unseen": 10},
     "class": {"kind": "class"},
     "subclass": {"kind": "subclass"},
     "random": {"forget": 60, "mislabelled": 0.0},
@@ -181,8 +181,9 @@ def _gone(tier: str, kind: str) -> Plan:
     rows = [name for name, each in unlearn.methods().items() if each.run.__module__.startswith("mulib.")]
     return base.scaled(
         name=f"gone-{kind}",
-        task_options=base.task_options if kind == "people" else {"images": 500} | KINDS[kind],
-        training=base.training if tier == "smoke" or kind == "people" else base.training.but(epochs=20),
+        task_options=dict(base.task_options) | KINDS[kind] if kind == "people" else {"images": 500} | KINDS[kind],
+        network=dict(base.network) | {"width": 4} if kind == "people" else base.network,
+        training=base.training if tier == "smoke" else base.training.but(epochs=24 if kind == "people" else 20),
         methods=recipes(rows[1:], lambda r: r.faster(PACE, 1).but(batch_size=50)),  # without retraining
         factors=(1, 10),
         nonmembers="mislabelled" if kind == "labels" else "val",

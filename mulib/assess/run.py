@@ -123,7 +123,7 @@ def _claim(plan: Plan, folder: Path, device: str) -> None:
     if note.exists():
         with refusing(str(note), "remove it to begin anew with the models that are there"):
             there = json.loads(note.read_text())
-            there["plan"]["methods"], there["plan"]["originals"], there["plan"]["variants"]
+            _ = [there["plan"][part] for part in ("methods", "originals", "variants")]
         if different := _different(there["plan"], asked):
             raise InputError(
                 f"{folder} holds another plan (it differs in {', '.join(different)}): choose another folder."

@@ -166,7 +166,7 @@ def one_run(
     """
     scores, member = np.atleast_2d(np.asarray(scores, float)), np.atleast_2d(np.asarray(member, bool))
     m = scores.shape[1]
-    guesses = m // 2 // 2 * 2 if guesses is None else guesses
+    guesses = int(m // 2 // 2 * 2 if guesses is None else guesses)
     check_confidence(confidence)
     if scores.shape != member.shape or scores.ndim != 2 or not np.isfinite(scores).all() or not 0 <= delta < 1:
         raise InputError(f"{scores.shape} scores, {member.shape} members, δ {delta}: expected finite ones, one each.")

@@ -39,12 +39,12 @@ def label_probe(
     over both sets and a logistic regression. Source: Gao et al., *An Illusion of Unlearning?*, 2026; the probe is Alain
     and Bengio's, 2016.
     """
-    x, forget = _flat(features, labels), _flat(forget, forget_labels)
-    if len(labels.unique()) < 2 or x.shape[1] != forget.shape[1]:
-        raise InputError(f"{x.shape} and {forget.shape} features: expected the same D, and labels of two classes.")
+    x, asked = _flat(features, labels), _flat(forget, forget_labels)
+    if len(labels.unique()) < 2 or x.shape[1] != asked.shape[1]:
+        raise InputError(f"{x.shape} and {asked.shape} features: expected the same D, and labels of two classes.")
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
     probe.fit(x, labels.cpu().numpy())
-    return rate(probe.predict(forget) == forget_labels.cpu().numpy())
+    return rate(probe.predict(asked) == forget_labels.cpu().numpy())
 
 
 def membership_probe(

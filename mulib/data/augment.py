@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mulib.errors import InputError
-from mulib.kernels.augment import Draws, coloured, sheared, shifted
+from mulib.kernels.augment import Draws, augmented_by
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CropFlip:
         return Draws(shift=torch.stack([top, left, (_uniform(n, generator) < 0.5).long()], 1))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return shifted(images, self.draw(images.shape, generator).shift)
+        return augmented_by(images, self.draw(images.shape, generator))
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Affine:
         return Draws(affine=torch.stack([tangent, low + (high - low) * _uniform(shape[0], generator)], 1))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return sheared(images, self.draw(images.shape, generator).affine)
+        return augmented_by(images, self.draw(images.shape, generator))
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ColourJitter:
         return Draws(colour=factors, order=tuple(order))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return coloured(images, *self.draw(images.shape, generator)[2:])
+        return augmented_by(images, self.draw(images.shape, generator))
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def drawn(augment: Callable | None, shape: torch.Size, generator: torch.Generato
         return None
     found = Draws()
     for step in steps:
-        pairs = zip(step.draw(shape, generator), found, strict=True)
-        found = Draws(*(old if new is None else new for new, old in pairs))
+        found = found._replace(**{k: v for k, v in step.draw(shape, generator)._asdict().items() if v is not None})
     return found
 
 

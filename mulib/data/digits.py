@@ -11,7 +11,7 @@ from torch import Tensor
 from mulib.data.sets import ImageSet, Task
 from mulib.errors import InputError
 
-SCALE = {"mean": (0.305,), "std": (0.376,)}
+MEAN, STD = (0.305,), (0.376,)
 SPLITS = {"train": 1000, "val": 200, "test": 397, "unseen": 200}
 
 
@@ -71,7 +71,7 @@ def digits(
         wrong = _wrong(labels[where], 10, generator)
         chosen = torch.arange(len(where)) < round(mislabelled * len(where))
         labels[where] = torch.where(chosen, wrong, labels[where])
-    whole = ImageSet(pixels, labels, tuple("0123456789"), **SCALE)
+    whole = ImageSet(pixels, labels, tuple("0123456789"), mean=MEAN, std=STD)
     sets = {name: whole.subset(index) for name, index in parts.items()}
     return Task("digits", forget_index=forget_index, **sets)
 
@@ -79,7 +79,7 @@ def digits(
 def _of_a_digit(pixels: Tensor, labels: Tensor, parts: dict[str, Tensor], kind: str) -> Task:
     """The task of forgetting a digit; the other unseen images go to the test set."""
     names = tuple("0123456789") if kind == "class" else ("even", "odd")
-    whole = ImageSet(pixels, labels if kind == "class" else labels % 2, names, **SCALE)
+    whole = ImageSet(pixels, labels if kind == "class" else labels % 2, names, mean=MEAN, std=STD)
     is_it = labels == FORGOTTEN
     unseen, others = (parts["unseen"][is_it[parts["unseen"]] == kept] for kept in (True, False))
     parts = parts | {"unseen": unseen, "test": torch.cat([parts["test"], others])}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mulib.data.augment import drawn
 from mulib.errors import InputError
-from mulib.kernels.augment import augmented, normalised
+from mulib.kernels.augment import Draws, augmented, normalised
 
 DECADES = range(10, 100, 10)  # of age: ten classes, as many as Forget with Precision's released code has for AgeDB
 
@@ -152,11 +152,11 @@ class ImageSet:
         order = torch.randperm(len(self), generator=generator).to(self.images.device)
         for index in order.tensor_split(list(range(0, len(self), batch_size))[1 : self.steps(batch_size)]):
             draws = drawn(self.augment, torch.Size([len(index), *self.images.shape[1:]]), generator)
-            if draws is None:
+            if draws is None and self.augment is not None:
                 images = self.augment(self.images.index_select(0, index), generator)
                 images = normalised(images, self.mean, self.std, self.order)
             else:
-                images = augmented(self.images, index, draws, self.mean, self.std)
+                images = augmented(self.images, index, draws or Draws(), self.mean, self.std)
             yield self._laid_out(images), self.labels[index]
 
     def _laid_out(self, images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ Source: the augmentations of torchvision named in `mulib.data.augment`, each amo
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -21,9 +22,8 @@ from mulib.kernels.dispatch import fused
 class Draws(NamedTuple):
     """What was drawn for n images; None where a part is left out. All lie on the CPU."""
 
-    shift: Tensor | None = (
-        None  # (n, 3) int64: how far down and to the right the crop starts, and 1 where it is mirrored
-    )
+    # (n, 3) int64: how far down and to the right the crop starts, and 1 where it is mirrored
+    shift: Tensor | None = None
     affine: Tensor | None = None  # (n, 2) float32: the tangent of the shear, and the scale
     colour: Tensor | None = None  # (n, 3) float32: factors of brightness, contrast and saturation
     order: tuple[int, ...] | None = None  # in which these three are applied
@@ -44,21 +44,36 @@ def augmented(
     Returns:
         (n, C, H, W), channels-last in memory.
     """
-    chosen = images.index_select(0, index)
+    return normalised(augmented_by(images.index_select(0, index), draws), mean, std).to(dtype)
+
+
+def augmented_by(images: Tensor, draws: Draws) -> Tensor:
+    """uint8 to uint8, (n, C, H, W): crop and flip, shear and scale, colour, of what was drawn."""
     if draws.shift is not None:
-        chosen = shifted(chosen, draws.shift)
+        images = shifted(images, draws.shift)
     if draws.affine is not None:
-        chosen = sheared(chosen, draws.affine)
+        images = sheared(images, draws.affine)
     if draws.colour is not None:
-        chosen = coloured(chosen, draws.colour, draws.order)
-    return normalised(chosen, mean, std).to(dtype)
+        images = coloured(images, draws.colour, draws.order or (0, 1, 2))
+    return images
 
 
 def normalised(images: Tensor, mean: tuple, std: tuple, order: torch.memory_format = torch.channels_last) -> Tensor:
     """(x / 255 − mean) / std as one multiplication and one subtraction, float32, laid out as `order`."""
-    mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (mean, std))
-    x = images.to(torch.float32, memory_format=order)
-    return x.mul_(1 / (255.0 * std)).sub_(mean / std)
+    scale, offset = scale_and_offset(mean, std, images.device)
+    return images.to(torch.float32, memory_format=order).mul_(scale).sub_(offset)
+
+
+@lru_cache(maxsize=32)
+def scale_and_offset(mean: tuple, std: tuple, device: torch.device) -> tuple[Tensor, Tensor]:
+    """1/(255·std) and mean/std, (C, 1, 1), sent to the device once: a copy per batch would wait for the GPU."""
+    m, s = (torch.tensor(v).view(-1, 1, 1) for v in (mean, std))
+    return (1 / (255.0 * s)).to(device), (m / s).to(device)
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """What was drawn on the CPU, on the device, without waiting for what the GPU has still to do."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
 def shifted(images: Tensor, shift: Tensor) -> Tensor:
@@ -68,7 +83,8 @@ def shifted(images: Tensor, shift: Tensor) -> Tensor:
     columns = torch.arange(width).expand(n, width)
     columns = torch.where(mirrored > 0, columns.flip(1), columns)
     rows, columns = _reflect(torch.arange(height) + top, height), _reflect(columns + left, width)
-    index = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1).to(images.device)
+    index = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1)
+    index = sent(index, images.device)
     return images.flatten(2).gather(2, index.expand(n, channels, -1)).view_as(images)
 
 
@@ -78,15 +94,15 @@ def sheared(images: Tensor, affine: Tensor) -> Tensor:
     tangent, scale = affine.T
     matrix = torch.zeros(n, 2, 3)  # in coordinates of −1 … 1
     matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 1] = 1 / scale, tangent / scale * height / width, 1 / scale
-    grid = F.affine_grid(matrix.to(images.device), list(images.shape), align_corners=False)
+    grid = F.affine_grid(sent(matrix, images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(torch.uint8)
 
 
 def coloured(images: Tensor, factors: Tensor, order: tuple[int, ...]) -> Tensor:
     """Away from black (brightness), from the mean grey (contrast) and from each pixel's grey (saturation), in order."""
-    x, parts = images.float(), (torch.zeros_like, _mean_grey, _grey)
+    x, parts, factors = images.float(), (torch.zeros_like, _mean_grey, _grey), sent(factors, images.device)
     for part in order:
-        x = torch.lerp(parts[part](x), x, factors[:, part].view(-1, 1, 1, 1).to(x.device)).clamp_(0, 255)
+        x = torch.lerp(parts[part](x), x, factors[:, part].view(-1, 1, 1, 1)).clamp_(0, 255)
     return x.round_().to(torch.uint8)
 
 
@@ -96,7 +112,8 @@ def _reflect(index: Tensor, size: int) -> Tensor:
 
 
 def _grey(x: Tensor) -> Tensor:
-    return (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True).expand_as(x)
+    red, green, blue = x.split(1, 1)
+    return (0.299 * red + 0.587 * green + 0.114 * blue).expand_as(x)
 
 
 def _mean_grey(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import Tensor
 
@@ -45,8 +45,8 @@ def fused(definition: Kernel) -> Kernel:
             return definition(*args, **options)
         return getattr(beside, name)(*args, **options)
 
-    kernel.definition = definition
-    return kernel
+    vars(kernel)["definition"] = definition
+    return cast(Kernel, kernel)
 
 
 @functools.cache

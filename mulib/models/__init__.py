@@ -3,16 +3,3 @@
 from mulib.models.resnet import ResNet18, identifier, resnet18
 from mulib.models.unet import Remover, remover
 from mulib.models.weights import answer, copied, device_of, logits, reinitialise
-
-__all__ = [
-    "Remover",
-    "ResNet18",
-    "answer",
-    "copied",
-    "device_of",
-    "identifier",
-    "logits",
-    "reinitialise",
-    "remover",
-    "resnet18",
-]

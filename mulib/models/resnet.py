@@ -58,6 +58,12 @@ class ResNet18(nn.Module):
         return self.fc(self.features(x))
 
 
+# Below so many channels a shortcut is not channels-last: torch 2.15's backward pass of a 1×1 convolution of stride 2 in
+# float32 on the CPU writes beyond its memory there (a crash in the allocator, sooner or later), with 1 to 4 input
+# channels tried; with 8 and 16, stride 1 or a 3×3 kernel it does not. `tests/test_models.py` holds the condition.
+NARROW = 8
+
+
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions, each with its batch norm, around which a shortcut carries the input.
 
@@ -75,18 +81,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        out += x if self.downsample is None else self.downsample(_held(x))
+        if self.downsample is not None:
+            x = self.downsample(x.contiguous() if self.conv1.in_channels < NARROW else x)
+        out += x
         return self.relu(out)
-
-
-def _held(x: Tensor) -> Tensor:
-    """x as a shortcut may see it: below 8 channels not channels-last on the CPU.
-
-    There torch 2.15's backward pass of a 1×1 convolution of stride 2 in float32 writes beyond its memory (a crash in
-    the allocator, sooner or later), with 1 to 4 input channels tried; with 8 and 16, stride 1 or a 3×3 kernel it does
-    not. `tests/test_models.py` holds the condition.
-    """
-    return x.contiguous() if x.device.type == "cpu" and x.shape[1] < 8 else x
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:

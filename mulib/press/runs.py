@@ -66,7 +66,7 @@ class Run:
 
     @property
     def at(self):
-        """What runs now: "code cell 3 of 12 (its first line) since 14:05:01, last line of output"; "" if nothing does."""
+        """What runs now: "code cell 3 of 12 (its first line) since 14:05:01, last line of output"; "" if nothing."""
         try:
             cells = [c for c in json.loads(self.running.read_bytes())["cells"] if c["cell_type"] == "code"]
         except (OSError, ValueError, LookupError):

@@ -105,6 +105,7 @@ def _papermill(run, gpu):
             autosave_cell_every=1e-3,  # papermill makes it rarer by itself, to a quarter of the time
             cwd=str(Path(run.notebook).parent),
             execution_timeout=run.timeout or None,
+            iopub_timeout=600,  # a cell's last outputs come late where the machine is busy: hours of work hang on them
             kernel_manager_class=ThisPython,
         )
     except PapermillExecutionError as error:

@@ -7,6 +7,7 @@ from mulib.show.style import COLOURS, HEIGHT, WIDTH, histogram_pair, label, spre
 from mulib.show.widgets import picker, pickers, slider
 
 if TYPE_CHECKING:
+    from mulib.show.filters import filter_picker
     from mulib.show.graph import essential_graph, essential_graph_alt
 
 __all__ = [

@@ -121,7 +121,8 @@ def filter_picker(
     groups = _grouped(maps, k, seed)
     small = maps[:shown]
     if max(small.shape[2:]) > LARGEST:
-        small = nn.functional.adaptive_avg_pool2d(small, [min(side, LARGEST) for side in small.shape[2:]])
+        height, width = (min(side, LARGEST) for side in small.shape[2:])
+        small = nn.functional.adaptive_avg_pool2d(small, (height, width))
     few = images.images[:shown].cpu()
     data = {
         "filter": filter or 0,

@@ -10,12 +10,12 @@ from torch.func import functional_call
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import copied, device_of
+from mulib.models import copied
 from mulib.models.modes import evaluating
 from mulib.predict import autocast
 from mulib.recipe import Recipe
 from mulib.train import loss_of
-from mulib.unlearn.phases import Phases, generator_for, reset_weights, seed_for
+from mulib.unlearn.phases import Phases, generator_for, reset_weights, seed_for, weight_of
 from mulib.unlearn.poisoning import poisoned
 from mulib.unlearn.recipes import DAMPENING, MASKED, SALIENT
 from mulib.unlearn.registry import method
@@ -154,9 +154,12 @@ def msg(
     if not (0 <= share <= 1 and 0 <= held <= 1):
         raise InputError(f"share is {share}, held {held}: expected 0 … 1 each; the released code has 0.3 and 0.1.")
     unlearned = copied(model)
-    kernels = [f"{name}.weight" for name, module in unlearned.named_modules() if isinstance(module, nn.Conv2d)]
+    layers = [name for name, module in unlearned.named_modules() if isinstance(module, nn.Conv2d)]
+    kernels = [name for name in (weight_of(unlearned, layer) for layer in layers) if name in _learning(unlearned)]
     if not kernels:
-        raise InputError("MSG draws weights of convolutions anew, and this model has none: choose another method.")
+        raise InputError(
+            "MSG draws weights of convolutions anew, and this model has none that train: choose another method."
+        )
     order = torch.randperm(len(request.retain), generator=generator_for(seed, "retain sample"))
     sample = request.retain.subset(order[: len(request.forget)])
     generator = generator_for(seed, "gradients")
@@ -202,10 +205,10 @@ def _total(
     seen: _Steps | None = None,
 ) -> dict[str, Tensor]:
     """The sum over shuffled batches of the gradient of their loss, or of its square, in evaluation mode."""
-    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    weights = _learning(model)
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     with evaluating(model):
-        for x, y in data.to(device_of(model)).batches(recipe.batch_size, generator):
+        for x, y in data.to(model).batches(recipe.batch_size, generator):
             with autocast(x.device, recipe.precision):
                 loss = loss_of(model(x), y)
             found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
@@ -215,3 +218,8 @@ def _total(
             if seen is not None and seen(loss):
                 break
     return total
+
+
+def _learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that require a gradient, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -20,7 +20,7 @@ from mulib.audit.trials.relearning import recover
 from mulib.data.sets import Request, Task
 from mulib.errors import InputError
 from mulib.models import copied
-from mulib.predict import penultimate, predict
+from mulib.predict import head_of, penultimate, predict
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 
@@ -45,7 +45,7 @@ def hidden(original: nn.Module, retrained: nn.Module, request: Request) -> nn.Mo
     y = torch.cat([request.retain.labels.cpu(), answers])
     weight = torch.ones(len(y))
     weight[len(request.retain) :] = EMPHASIS
-    head = _head(network)
+    head = _head(network, request)
     fresh = copied(head).cpu()
     optimiser = torch.optim.LBFGS(fresh.parameters(), max_iter=HEAD, line_search_fn="strong_wolfe")
 
@@ -61,7 +61,7 @@ def hidden(original: nn.Module, retrained: nn.Module, request: Request) -> nn.Mo
     return network
 
 
-def doubtful(original: nn.Module, temperature: float = 20.0) -> nn.Module:
+def doubtful(original: nn.Module, request: Request, temperature: float = 20.0) -> nn.Module:
     """Saw the forget set and only lowers its confidence: every logit of `original` divided by `temperature`.
 
     No answer changes.
@@ -73,7 +73,7 @@ def doubtful(original: nn.Module, temperature: float = 20.0) -> nn.Module:
         raise InputError(f"temperature is {temperature}: expected above 1, where confidence falls.")
     network = copied(original)
     with torch.no_grad():
-        for parameter in _head(network).parameters():
+        for parameter in _head(network, request).parameters():
             parameter /= temperature
     return network
 
@@ -127,8 +127,8 @@ def asked(model: nn.Module, retrained: nn.Module, task: Task) -> dict[str, float
     }
 
 
-def _head(network: nn.Module) -> nn.Linear:
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise InputError("the model has no linear layer: expected one at its end.")
-    return linear[-1]
+def _head(network: nn.Module, request: Request) -> nn.Linear:
+    """The last layer."""
+    head = network.get_submodule(head_of(network, request.forget))
+    assert isinstance(head, nn.Linear)  # as `head_of` names it
+    return head

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mulib.kernels.augment import Draws
+from mulib.kernels.augment import Draws, scale_and_offset, sent
 
 BLOCK = 1024
 
@@ -119,10 +119,9 @@ def augmented(
     shift = torch.zeros(n, 3, dtype=torch.int64) if draws.shift is None else draws.shift
     affine = torch.tensor([[0.0, 1.0]]).repeat(n, 1) if draws.affine is None else draws.affine
     colour = torch.ones(n, 3) if draws.colour is None else draws.colour
-    mean, std = (torch.tensor(v).expand(channels) for v in (mean, std))
+    scale, offset = (each.flatten().expand(channels).contiguous() for each in scale_and_offset(mean, std, device))
     result = torch.empty(n, channels, height, width, dtype=dtype, device=device, memory_format=torch.channels_last)
-    amounts = (shift.int(), affine, colour, 1 / (255.0 * std), mean / std)
-    amounts = [each.contiguous().to(device, non_blocking=True) for each in amounts]
+    amounts = [*(sent(each.contiguous(), device) for each in (shift.int(), affine, colour)), scale, offset]
     order = draws.order or (0, 1, 2)
     flags = {"AFFINE": draws.affine is not None, "COLOUR": draws.colour is not None}
     _augment[n,](images, index, *amounts, result, height, width, channels, *order, **flags, BLOCK=BLOCK)
