@@ -68,11 +68,7 @@ class Trial:
         return {
             "moved": moved.point / (moved.reference or math.nan),
             "accuracy": told,
-<<<<<<< HEAD
-            "Grad-CAM": mass.point / mass.reference if mass else float("nan"),
-=======
-            "Grad-CAM": mass.point / (mass.reference or math.nan),
->>>>>>> main
+            "Grad-CAM": mass.point / (mass.reference or math.nan) if mass else math.nan,
         }
 
     def finetuned(self, model: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
