@@ -42,37 +42,33 @@ class Trial:
     @cached_property
     def toggled(self) -> ImageSet:
         """The test faces with the feature toggled and nothing else changed."""
-        return replace(
-            self.task.test, images=faces.render(faces.counterfactual(self._cast("test"), self.feature), self._size)
-        )
+        other = faces.counterfactual(self._cast("test"), self.feature)
+        return replace(self.task.test, images=faces.render(other, self.task.test.images.shape[-1]))
 
     def region(self, part: str = "test", either: bool = False) -> Tensor:
         """Where the feature is, (N, H, W) bool; with `either`, also where it would be if it were toggled."""
-        name, cast = faces.REGION_OF[self.feature], self._cast(part)
-        where = faces.masks(cast, self._size)[name]
-        if not either:
-            return where
-        return where | faces.masks(faces.counterfactual(cast, self.feature), self._size)[name]
-
-    @property
-    def _size(self) -> int:
-        return self.task.test.images.shape[-1]
+        name, cast, size = faces.REGION_OF[self.feature], self._cast(part), self.task.test.images.shape[-1]
+        where = faces.masks(cast, size)[name]
+        return where | faces.masks(faces.counterfactual(cast, self.feature), size)[name] if either else where
 
     def _cast(self, part: str):
         return self.task.faces(getattr(self.task, part))
 
     def measures(self, model: nn.Module) -> dict[str, float]:
         """How far toggling moves the output, in spreads of the output before; how well the task is told; how much of
-        Grad-CAM lies on the region, as a multiple of the region's share of the picture."""
+        Grad-CAM lies on the region, as a multiple of the region's share of the picture (NaN where it is 0 nearly
+        everywhere)."""
         data = only(self.task.test, self.asked)
         before = predict(model, data)
         moved = audit.sensitivity(before, predict(model, self.toggled))
-        mass = audit.mass_inside(explain.grad_cam(model, data, "layer3"), self.region())
+        cam = explain.grad_cam(model, data, "layer3")
+        seen = int((cam.flatten(1).sum(1) > 0).sum()) > 1
+        mass = audit.mass_inside(cam, self.region()) if seen else None
         told = audit.detection(before, data.labels).balanced.point
         return {
             "moved": moved.point / (moved.reference or math.nan),
             "accuracy": told,
-            "Grad-CAM": mass.point / (mass.reference or math.nan),
+            "Grad-CAM": mass.point / (mass.reference or math.nan) if mass else math.nan,
         }
 
     def finetuned(self, model: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
