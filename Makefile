@@ -1,7 +1,11 @@
-# make book | test | bench | lint | map | lock | clean | help. The first use sets up .venv by itself.
+# make book | test | bench | card | lint | map | lock | clean | help. The first use sets up .venv by itself.
 PYTHON ?= python3
 TIER ?= quick
 JOBS ?= 2
+DEVICE ?= cuda
+SIZE ?= book up
+CARD_TIER ?= paper
+RECORD ?= $(if $(filter cuda,$(DEVICE)),book/results/kernels/cuda.json,_executed/kernels.json)
 BIN := .venv/bin
 READY := .venv/.ready
 SHELL := /bin/bash
@@ -14,7 +18,7 @@ export MULIB_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: book test bench lint map lock clean help setup
+.PHONY: book test bench card lint map lock clean help setup
 
 book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or paper; default quick)
 	$(BIN)/mulib run --tier $(TIER) --jobs $(JOBS)
@@ -23,20 +27,29 @@ book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or p
 test: setup  ## run the tests, JOBS at a time
 	$(BIN)/python -m pytest --benchmark-skip
 
-bench: setup  ## measure the kernels against their oracles
+bench: setup  ## measure the kernels, and what else has a stated time
+	$(BIN)/mulib bench
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
-lint: setup  ## check style, notebooks included
+# Stopped at any moment, the tables go on where they were. A record is written only by a card, or where RECORD says.
+card: setup  ## on a GPU: test the kernels, record their times, then MUFAC's and CIFAR-10's tables
+	$(BIN)/python -m pytest -q -m gpu tests/test_fused.py
+	$(BIN)/mulib bench --device $(DEVICE) $(addprefix --size ,$(SIZE)) --json $(RECORD)
+	$(BIN)/mulib assess mufac --tier $(CARD_TIER) --device $(DEVICE)
+	$(BIN)/mulib assess cifar10 --tier $(CARD_TIER) --device $(DEVICE)
+
+lint: setup  ## check style, notebooks included, and the types of mulib
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 map: setup  ## draw the house and the list of its files into the About page
 	$(BIN)/python -m mulib.press.house
 
 # The lock takes OpenCV without its windows: the same cv2, but it loads on a machine without libGL, as servers are.
-lock: setup  ## write the exact versions of the build into requirements.lock
+lock: setup  ## write the exact versions of the build, with hashes, into requirements.lock
 	sed 's/^opencv-python\b/opencv-python-headless/' requirements.txt | \
-	$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --custom-compile-command "make lock" --quiet \
+	$(BIN)/uv pip compile --universal --upgrade --generate-hashes --python-version 3.11 --custom-compile-command "make lock" --quiet \
 	  --output-file requirements.lock - pyproject.toml
 
 clean:  ## delete what was executed and built; .venv stays
@@ -53,6 +66,6 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 	  "This needs Python 3.11 or newer; $(PYTHON) is older or missing. Name another: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -1,6 +1,11 @@
 """The command line: ``python -m mulib COMMAND`` or ``mulib COMMAND``. A command is a function of the library."""
 
+import io
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import click
@@ -10,14 +15,36 @@ from mulib.text import aligned
 
 
 class _Group(click.Group):
-    """A group whose commands report bad input as one sentence and exit code 2."""
+    """A group whose commands report bad input as one sentence and exit code 2, and end at once at Ctrl-C."""
 
     def invoke(self, ctx: click.Context):
+        signal.signal(signal.SIGINT, _interrupted)
+        for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows \\u2713, and no traceback
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except InputError as error:
-            click.echo(f"mulib: {error}", err=True)
-            sys.exit(2)
+            sys.exit(_said(error))
+        except (OSError, RuntimeError) as error:  # a full disk, a folder that cannot be used, no home, no such device
+            if isinstance(error, BrokenPipeError) or (isinstance(error, RuntimeError) and not _of_the_machine(error)):
+                raise
+            sys.exit(_said(f"{type(error).__name__}: {error}"))
+
+
+def _of_the_machine(error):
+    return type(error) is RuntimeError and any(word in str(error) for word in ("home directory", "CUDA", "device"))
+
+
+def _said(error):
+    click.echo(f"mulib: {' '.join(str(error).split())}", err=True)
+    return 2
+
+
+def _interrupted(*_):
+    """End now: child processes end with this one, and the next call sweeps up what they were writing."""
+    os.write(2, b"\nmulib: interrupted; what is finished is kept, and the same command goes on from there.\n")
+    os._exit(130)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -42,8 +69,9 @@ def main():
 @click.option("--track", type=click.Choice(["wandb"]), help="Send what came out to Weights & Biases, too.")
 @click.option("--force", is_flag=True, help="Run again what a record already holds.")
 @click.option("--timeout", type=click.IntRange(0), default=0, help="Seconds a cell may take; 0: no limit.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run, and why.")
 @click.pass_context
-def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, track, force, timeout):
+def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, track, force, timeout, dry_run):
     """Execute notebooks (by name or its beginning, such as 13; all by default) and stage them for the book.
 
     With --grid, one table of all that came out is written beside the runs, as Parquet and as CSV.
@@ -64,16 +92,39 @@ def run(ctx, notebooks, tier, seeds, jobs, pairs, grid, scheduler, retries, trac
         if given:
             raise InputError(f"--grid says what to run; leave out {' and '.join(given)}, or write them into {grid}.")
         planned = grids.read_grid(root, grid, timeout)
+    if dry_run:
+        for one in planned:
+            why = one.why() or ("--force was given" if force else "")
+            click.echo(f"{'would run' if why else 'there    '}  {_head(one)}" + f": {why}" * bool(why))
+        return
     finished = (
         grids.execute_on_dask(planned, scheduler, force, retries)
         if scheduler
         else runs.execute(planned, jobs, force, retries)
     )
     failed = _follow(planned, finished, track)
+    if lost := [one for one in planned if not failed and not one.done()]:
+        click.echo(f"lost    {', '.join(map(_head, lost))}: no record of this source lies here", err=True)
     if grid is not None:
         for path in grids.write_table(planned, root / "_executed" / Path(grid).stem):
             click.echo(path)
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or lost else 0)
+
+
+def _head(one):
+    return "  ".join([one.name, one.tier, f"seed {one.seed}", *(f"{k}={v}" for k, v in one.overrides.items())])
+
+
+def _watch(planned, bar, over, every=60.0):
+    """Show what runs: in the bar every two seconds, or, where that is no terminal, a line each minute."""
+    said = time.monotonic()
+    while not over.wait(2.0):
+        now = [f"{one.name} {one.at}" for one in planned if one.running.exists() and one.at]
+        if bar.disable and now and time.monotonic() - said > every:
+            said = time.monotonic()
+            click.echo("\n".join(f"runs    {line}" for line in now), err=True)
+        elif not bar.disable:
+            bar.set_postfix_str("; ".join(now))
 
 
 def _follow(planned, finished, tracked):
@@ -84,8 +135,11 @@ def _follow(planned, finished, tracked):
     from mulib.press.runs import stage
 
     counts = {"executed": 0, "already there": 0, "failed": 0}
-    for one, result in tqdm(finished, total=len(planned), unit="run", leave=False, disable=None):
-        head = "  ".join([one.name, one.tier, f"seed {one.seed}", *(f"{k}={v}" for k, v in one.overrides.items())])
+    bar = tqdm(finished, total=len(planned), unit="run", leave=False, disable=None)
+    over = threading.Event()
+    threading.Thread(target=_watch, args=(planned, bar, over), daemon=True).start()
+    for one, result in bar:
+        head = _head(one)
         if "error" in result:
             counts["failed"] += 1
             tqdm.write(f"FAILED  {head}: {result['error']}\n{result['details']}".rstrip(), file=sys.stderr)
@@ -100,6 +154,7 @@ def _follow(planned, finished, tracked):
             if tracked:
                 track(one)
             tqdm.write(f"done    {head}  {result['seconds']:.1f} s  {result['kib']} KiB")
+    over.set()
     click.echo(", ".join(f"{count} {what}" for what, count in counts.items()))
     return counts["failed"]
 
@@ -141,8 +196,9 @@ def check(name, as_json):
 )
 @click.option("--delta", default=0.05, show_default=True, help="δ of (ε, δ)-unlearning, 0 ≤ δ < 1.")
 @click.option("--models", type=int, help="Use the first N models of each kind.")
+@click.option("--statistic", type=click.Choice(["hinge", "loss"]), help="What classes are audited by; default hinge.")
 @click.option("--json", "as_json", is_flag=True, help="One object for one approach, a list for several.")
-def epsilon(folder, approaches, everything, split_null, delta, models, as_json):
+def epsilon(folder, approaches, everything, split_null, delta, models, statistic, as_json):
     """Measure ε̂ of each APPROACH in FOLDER: unlearned against retrained models, on the forget set.
 
     FOLDER is a folder or a zip with logits_retain.npy, APPROACH/logits_unlearn.npy and metrics.csv, or the name of
@@ -155,11 +211,11 @@ def epsilon(folder, approaches, everything, split_null, delta, models, as_json):
     wanted = [NULL, *logits.approaches] if everything else [*approaches, *[NULL] * split_null]
     if not wanted:
         raise InputError(f"no approach was named: expected one of {', '.join(logits.approaches)}, or --all.")
-    rows = [_epsilon_row(logits, approach, delta, models) for approach in dict.fromkeys(wanted)]
+    rows = [_epsilon_row(logits, approach, delta, models, statistic) for approach in dict.fromkeys(wanted)]
     click.echo(_as_json(rows) if as_json else _as_table(rows))
 
 
-def _epsilon_row(logits, approach, delta, models):
+def _epsilon_row(logits, approach, delta, models, statistic=None):
     """The audit of one approach as {name: value}."""
     from mulib import audit
     from mulib.data.logits import NULL
@@ -171,9 +227,21 @@ def _epsilon_row(logits, approach, delta, models):
     if models is not None and not 2 <= models <= most:
         raise InputError(f"--models is {models}: expected 2 to {most}, which is what {approach} has on each side.")
     sides = unlearned[:, :models], retrained[:, :models]
-    result = audit.epsilon(*sides, logits.labels, delta=delta, statistic=logits.statistic)
-    accuracy = {name: float(shares[:models].mean()) for name, shares in logits.accuracy(approach).items()}
-    return {"approach": approach, **result.summary(), "accuracy": accuracy}
+    if statistic and logits.statistic == "residual":
+        raise InputError(f"--statistic is {statistic}: the models here predict values; leave it out.")
+    result = audit.epsilon(*sides, logits.labels, delta=delta, statistic=statistic or logits.statistic)
+    shares = {name: each[:models] for name, each in logits.accuracy(approach).items()}
+    accuracy = {name: float(each.mean()) for name, each in shares.items()}
+    half = {name: _half_width(each) for name, each in shares.items()}
+    return {"approach": approach, **result.summary(), "accuracy": accuracy, "accuracy_half_width": half}
+
+
+def _half_width(values, confidence=0.95):
+    """Half the interval of a mean over models by Student's t: the models are drawn anew, each by its seed."""
+    from scipy.stats import t
+
+    n = len(values)
+    return float(t.ppf((1 + confidence) / 2, n - 1) * values.std() / n**0.5) if n > 1 else float("nan")
 
 
 def _as_json(rows):
@@ -189,28 +257,39 @@ def _as_json(rows):
 def _as_table(rows):
     """Aligned columns for reading: ε in nats, accuracies in percent or errors in the unit of the values."""
     head = ["approach", "ε median", "lower", "worst decile", "ceiling", "∞", "undefined", "models"]
-    values = rows[0]["statistic"] == "residual"  # an error as it is, a share in percent
-    head += [f"{name} {'error' if values else '%'}" for name in ("retain", "forget", "test")]
+    scale, unit = (1, "error") if rows[0]["statistic"] == "residual" else (100, "%")
+    head += [f"{name} {unit}" for name in ("retain", "forget", "test")]
     body = [
         [row["approach"]]
         + [f"{row[name]:.2f}" for name in ("median", "lower_median", "worst_decile", "ceiling")]
         + [str(row[name]) for name in ("infinite", "undefined", "n_models")]
-        + [f"{(1 if values else 100) * score:.2f}" for score in row["accuracy"].values()]
+        + [f"{scale * a:.2f} ± {scale * row['accuracy_half_width'][name]:.2f}" for name, a in row["accuracy"].items()]
         for row in rows
     ]
-    note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be."
+    note = f"δ = {rows[0]['delta']}; lower: median {rows[0]['confidence']:.0%} bound; ceiling: the most it can be; "
+    note += "±: the 95 % interval of the mean."
     return f"{aligned([head, *body])}\n{note}"
+
+
+def _device(ctx, parameter, value):
+    """The device, if PyTorch finds it."""
+    import torch
+
+    known = ["cpu", *["cuda"] * torch.cuda.is_available(), *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if value not in known:
+        raise InputError(f"--device is {value!r}: expected one of {', '.join(known)}, which is what this machine has.")
+    return value
 
 
 @main.command()
 @click.argument("name")
 @click.option("--tier", type=click.Choice(["smoke", "quick", "paper"]), default="quick", show_default=True)
 @click.option("--folder", help="Where the models go, and are taken up again; by default in the cache.")
-@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--device", default="cpu", show_default=True, help="cpu or cuda.", callback=_device)
 @click.option("--workers", type=click.IntRange(1), help="Models at a time; by default one per core, 4 on a GPU.")
 @click.option("--originals", type=int, help="How many original models; by default the plan's.")
 @click.option("--models", type=int, help="How many models of each kind; by default the plan's.")
-@click.option("--seed", type=int, help="Of the first model of each kind.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Of the first model of each kind.")
 @click.option("--method", "methods", multiple=True, help="Only this row. Repeatable.")
 @click.option("--dry-run", is_flag=True, help="Only say which models are there and missing, and how long these take.")
 @click.option("--record", help="Write the measures into this folder too, one small file per original.")
@@ -240,6 +319,54 @@ def assess(name, tier, folder, device, workers, originals, models, seed, methods
         rows = results.rows
         click.echo(_as_json([row.summary() for row in rows]) if as_json else table([row.cells() for row in rows]))
     click.echo(f"The models and logits are in {results.folder}", err=True)
+
+
+@main.command()
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--size", "sizes", type=click.Choice(["small", "book", "up"]), multiple=True, default=("book", "up"))
+@click.option("--json", "path", type=click.Path(dir_okay=False), help="Write the record into this file, too.")
+def bench(device, sizes, path):
+    """Measure the kernels: plain loop, eager and compiled torch, Triton; each only where it is equal.
+
+    Sizes are the book's and one size up; "small" is for Triton's interpreter (TRITON_INTERPRET=1 mulib bench …).
+    """
+    from mulib.press import bench as room
+    from mulib.press.runs import find_root
+
+    root, rows, failed = find_root(), [], 0
+    for row in room.measure(root, device, sizes):
+        rows.append(row)
+        failed += not row["equal"]
+        told = f"{1000 * row['seconds']:>12.3f} ms" if row["equal"] else row.get("note", "not equal: no speed")
+        told += f"  {row['ratio']:>8,.0f}× the loop" if "ratio" in row else ""
+        click.echo(f"{row['kernel']:<20} {row['size']:<6} {row['form']:<11} {told}")
+    if path:
+        room.record(root, path, device, rows)
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False))
+@click.option("--method", "name", help="Judge a registered method, such as that of a plug-in, instead of a FILE.")
+@click.option("--card", type=click.Path(dir_okay=False), help="Where the HTML card goes; by default NAME.html, here.")
+def judge(file, name, card):
+    """Judge the unlearning methods that FILE registers: the contract, and a row beside finetuning and retraining.
+
+    Exits with 0 only when every promise of the contract is kept.
+    """
+    from mulib import assess as room
+    from mulib import unlearn
+
+    if (file is None) == (name is None):
+        raise InputError("judge one thing: a FILE that registers a method, or --method NAME.")
+    found = [unlearn.get(name)] if file is None else room.from_file(file)
+    if card and len(found) > 1:
+        raise InputError(f"{file} registers {len(found)} methods: leave --card out, and each gets a card by its name.")
+    judgements = [room.judge(method, progress=sys.stderr.isatty()) for method in found]
+    for each in judgements:
+        click.echo(each)
+        click.echo(f"card: {room.write_card(each, card or f'{each.method.name}.html')}")
+    sys.exit(1 if any(each.broken for each in judgements) else 0)
 
 
 @main.command()
@@ -306,6 +433,33 @@ def fetch(name):
     from mulib.data import download
 
     click.echo(download.fetch(name, progress=True).path)
+
+
+@main.command()
+@click.argument("folder")
+@click.option("--layer", default="layer3", show_default=True, help="One with height and width.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True), help="The page to write.")
+@click.option("--model", help="A torchvision name, such as resnet18; by default the library's network for faces.")
+@click.option("--weights", type=click.Path(dir_okay=False), help="A safetensors file of it; by default torchvision's.")
+@click.option("--size", type=click.IntRange(32), help="Pixels that pictures are resized to; by default 224 or 64.")
+@click.option("--shown", type=click.IntRange(1, 24), default=6, show_default=True, help="How many pictures are shown.")
+def maps(folder, layer, out, model, weights, size, shown):
+    """Write one page, for use offline, that shows what each filter of a network marks on the pictures in FOLDER."""
+    from mulib import files
+    from mulib.show import filters
+
+    if weights and not model:
+        raise InputError(f"{weights} needs the name of its network: add --model, such as --model resnet18.")
+    if model:
+        network, images = filters.network_of(model, weights), filters.pictures_in(folder, size or 224)
+    else:
+        from mulib.assess import identification
+        from mulib.data.faces.tasks import MEAN, STD
+
+        network, images = identification.load()[1][0].grouped, filters.pictures_in(folder, size or 64, MEAN, STD)
+    found = filters.filter_picker(network, layer, images, shown=shown)
+    files.replace(out, found.page(f"Filters of {layer} on pictures of {Path(folder).name}").encode())
+    click.echo(f"{out}: {len(found.groups)} filters on {min(shown, len(images))} of {len(images)} pictures")
 
 
 @main.command()

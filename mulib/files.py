@@ -11,7 +11,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -127,10 +129,37 @@ def writing(path: Path) -> Iterator[Path]:
         remove(part)
 
 
+def end_with(parent: int) -> None:
+    """End this process within a second once `parent` is no longer its parent; what Ctrl-C means, the parent decides."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if parent not in _WATCHED:
+        _WATCHED.append(parent)
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=watch, daemon=True).start()
+
+
+_WATCHED: list[int] = []
+
+
 def replace(path: Path | str, content: bytes) -> None:
     """Put `content` at `path` in one step: a reader sees the old file or the new one."""
     with writing(Path(path)) as part:
         part.write_bytes(content)
+
+
+def allocate(rows: Found, path: Path) -> Found:
+    """The writable memory map of a new file, with its place on the disk: a full disk is an OSError here, and no SIGBUS
+    later, at the first write to a page that has no place."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return rows
 
 
 def sweep(folder: Path) -> None:
@@ -180,8 +209,8 @@ def sealed(tensors: Mapping, **notes: object) -> bytes:
     from safetensors.torch import save
 
     blank = "0" * 64  # stands where the digest of the file goes
-    notes = {name: str(value) for name, value in notes.items()}
-    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {**notes, "sha256": blank})
+    words = {name: str(value) for name, value in notes.items()} | {"sha256": blank}
+    content = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, words)
     return content.replace(blank.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from mulib.errors import InputError
 
@@ -74,8 +74,9 @@ class Recipe:
         for name, words in (("optimiser", get_args(Optimiser)), ("precision", get_args(Precision))):
             if getattr(self, name) not in words:
                 raise InputError(f"unknown {name} {getattr(self, name)!r}: expected {words[0]!r} or {words[1]!r}.")
-        if isinstance(self.schedule, list):  # as JSON and YAML have it
-            object.__setattr__(self, "schedule", tuple(self.schedule))
+        if isinstance(self.schedule, list | dict):  # as JSON and YAML have it
+            plain: Any = self.schedule
+            object.__setattr__(self, "schedule", Steps(**plain) if isinstance(plain, dict) else tuple(plain))
         if not isinstance(self.schedule, tuple | Steps) and self.schedule not in ("constant", "cosine", "onecycle"):
             known = "'constant', 'cosine', 'onecycle', a tuple of epochs or Steps"
             raise InputError(f"unknown schedule {self.schedule!r}: expected {known}.")

@@ -14,7 +14,7 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
     forget      60
     retain   1,437
     """
-    columns = list(zip(*rows, strict=True))
+    columns: list[Sequence[str]] = list(zip(*rows, strict=True))
     for i, column in enumerate(columns):
         right = i > 0 and all(_NUMBER.fullmatch(cell) for cell in column[1:])
         width = max(map(len, column))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from mulib import files
 from mulib.clock import clock
 from mulib.data.sets import ImageSet
 from mulib.errors import DivergedError, InputError
-from mulib.models import device_of
+from mulib.models import answer, device_of
 from mulib.models.modes import training
 from mulib.predict import autocast
 from mulib.recipe import Recipe, Steps
@@ -67,13 +68,13 @@ def fit(
     >>> len(fit(model, task.train, Recipe(epochs=2, lr=0.1, schedule="onecycle"), seed=1).losses)
     2
     """
-    _check(model, data)
-    data = data.to(device_of(model))
+    _check(model, data, objective is None)
+    data = data.to(model)
     optimise = optimiser_of(model.parameters(), recipe) if optimiser is None else optimiser
     scheduler = _scheduler(optimise, recipe, data.steps(recipe.batch_size))
     objective = _plain if objective is None else objective
     generator = torch.Generator().manual_seed(seed)
-    quiet = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
+    quiet: dict[str, Any] = {} if progress else {"disable": True}  # a `disable=False` would override TQDM_DISABLE
     good = {name: value.clone() for name, value in model.state_dict().items()}
     losses, step, start, stop = [], 0, time.perf_counter(), False
     with training(model):
@@ -149,12 +150,17 @@ def _diverged(model: nn.Module, loss: float, step: int, epoch: int, lr: float) -
     return error
 
 
-def _check(model: nn.Module, data: ImageSet) -> None:
-    """What can be seen before the first step, each as one sentence."""
+def _check(model: nn.Module, data: ImageSet, plain: bool) -> None:
+    """What can be seen before the first step, each as one sentence; an objective of one's own may call it otherwise."""
     if not len(data):
         raise InputError("there is nothing to train on: the image set is empty.")
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    outputs, need = linear[-1].out_features if linear else data.outputs, data.outputs
+    try:
+        first = data.subset(torch.arange(min(2, len(data)))).to(model)
+        outputs, need = answer(model, first.pixels(slice(2)))[0].shape[1], data.outputs
+    except InputError:
+        if plain:
+            raise
+        return
     exact = bool(data.classes) or data.labels.is_floating_point()  # classes without names may be more than are shown
     if outputs < need or (exact and outputs > need):
         raise InputError(f"the model has {outputs} outputs but the labels need {need}: build it with {need}.")
@@ -168,6 +174,7 @@ def loss_of(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
     """
     if not labels.is_floating_point():
         return F.cross_entropy(outputs, labels, reduction=reduction)
+    labels = labels.to(outputs.dtype)
     if labels.ndim == 1:
         return F.l1_loss(outputs[:, 0], labels, reduction=reduction)
     each = F.binary_cross_entropy_with_logits(outputs, labels, reduction="none").flatten(1).sum(1)
@@ -177,6 +184,8 @@ def loss_of(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
 def optimiser_of(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser of those parameters that require a gradient."""
     learning, decay = [p for p in parameters if p.requires_grad], recipe.weight_decay
+    if not learning:
+        raise InputError("no parameter requires a gradient: unfreeze those that shall learn (requires_grad_()).")
     if recipe.optimiser == "adam":
         return torch.optim.Adam(learning, recipe.lr, weight_decay=decay, fused=True)
     momentum, nesterov = recipe.momentum, recipe.nesterov

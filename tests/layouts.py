@@ -122,3 +122,14 @@ def cifar_folders(folder, classes, each=4):
                 seed = 1000 * k + i + 500 * (split == "test")
                 write(folder / split / name / f"{i:04}.jpg", image_bytes(seed, (32, 32)))
     return folder
+
+
+def imagenet(folder, wnids=("n01440764", "n02102040"), each=3):
+    """Pictures of 40×60 pixels by WordNet id, and two in a part without folders, whose table tells their labels."""
+    for k, wnid in enumerate(wnids):
+        for i in range(each):
+            write(folder / "val" / wnid / f"{wnid}_{i}.JPEG", image_bytes(10 * k + i, (40, 60)))
+    for i in range(2):
+        write(folder / "spread" / f"{i}.JPEG", image_bytes(90 + i, (60, 40)))
+    write(folder / "spread.csv", b"filename,label\n0.JPEG,999\n1.JPEG,5\n")
+    return folder

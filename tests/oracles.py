@@ -215,3 +215,48 @@ def true_positives(members, nonmembers, fpr):
     truth = [1] * len(members) + [0] * len(nonmembers)
     false, true, _ = roc_curve(truth, np.concatenate([members, nonmembers]), drop_intermediate=False)
     return true[false <= fpr + 1e-12].max()
+
+
+def augmented(images, index, draws, mean, std):
+    """Crop, flip, shear and scale, colours, normalisation, pixel by pixel: images (N, 3, H, W) uint8, NumPy."""
+    _, _, height, width = images.shape
+    weights, result = (0.299, 0.587, 0.114), np.zeros((len(index), 3, height, width))
+    for n, number in enumerate(index):
+        top, left, mirrored = (int(v) for v in draws.shift[n])
+        tangent, scale = (float(v) for v in draws.affine[n])
+        x = np.zeros((3, height, width))
+        for row in range(height):
+            for column in range(width):
+                down, right = row - (height - 1) / 2, column - (width - 1) / 2
+                i, j = (
+                    round(down / scale + (height - 1) / 2),
+                    round((right + down * tangent) / scale + (width - 1) / 2),
+                )
+                if 0 <= i < height and 0 <= j < width:
+                    j = width - 1 - j if mirrored else j
+                    i, j = mirror(i + top, height), mirror(j + left, width)
+                    x[:, row, column] = images[number, :, i, j]
+        for part in draws.order:
+            grey = sum(w * channel for w, channel in zip(weights, x, strict=True))
+            away = (np.zeros_like(grey), np.full_like(grey, grey.mean()), grey)[part]
+            x = np.clip(away + float(draws.colour[n, part]) * (x - away), 0, 255)
+        for c in range(3):
+            result[n, c] = (np.round(x[c]) / 255 - mean[c]) / std[c]
+    return result
+
+
+def mirror(i, size):
+    """A position outside 0 … size − 1, mirrored at the border pixel."""
+    return -i if i < 0 else 2 * (size - 1) - i if i >= size else i
+
+
+def ascended(moved, gradient, size, low, high):
+    """One step of the signed ascent, pixel by pixel, shown within the bounds: (N, C, H, W), bounds (C, 1, 1)."""
+    shown = np.zeros_like(moved)
+    for at in np.ndindex(*moved.shape):
+        black, white, far = (bound[at[1], 0, 0] for bound in (low, high, size))
+        x = moved[at]
+        if black <= x <= white:
+            x = x + far * np.sign(gradient[at])
+        shown[at] = min(max(x, black), white)
+    return shown

@@ -487,7 +487,7 @@ def test_unknown_plans_methods_and_task_options():
         assess.get("cifar100")
     with pytest.raises(InputError, match="tiny has no poison: expected finetune"):
         plan().only(["poison"])
-    with pytest.raises(InputError, match="digits has no option size: expected seed, forget"):
+    with pytest.raises(InputError, match="digits has no option size: expected seed, images, forget"):
         plan(task="digits", task_options={"size": 3}).load()
 
 

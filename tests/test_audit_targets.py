@@ -8,9 +8,11 @@ from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 from test_importance import NAMES, build, images
 from torch import nn
 
-from mulib import InputError, audit, explain
+from mulib import InputError, audit, explain, models
 from mulib.audit.intervals import clopper_pearson
 from mulib.data import ImageSet
+from mulib.models import copied
+from mulib.models.wiring import switch_off
 from mulib.predict import predict
 from mulib.recipe import Recipe
 from mulib.train import fit
@@ -238,3 +240,14 @@ def test_relearning_leaves_the_model_and_repeats_itself(coloured):
 def test_relearning_on_a_bad_number_of_images(coloured, numbers):
     with pytest.raises(InputError, match="expected even ones"):
         audit.relearn(*coloured, coloured[1], "mouth", images=numbers)
+
+
+def test_what_comes_before_the_pruned_layers_runs_once_and_changes_nothing():
+    """Behind a residual connection, which carries what the first pruned layer takes around it."""
+    model, shown = models.resnet18(3, width=4, stem="face").eval(), images(40)
+    graph = explain.essential_graph(model, shown, NAMES[0], layers=("layer3.1.conv2", "layer4.0.conv1"))
+    curve = audit.pruning_curves(model, shown, graph, NAMES[0], shares=(0, 0.25), orders=["most"])["most"]
+    worth = {layer: values[0].sort(descending=True, stable=True).indices for layer, values in graph.values.items()}
+    first = {layer: order[: round(0.25 * len(order))] for layer, order in worth.items()}
+    for net, target in ((model, curve.target[0]), (switch_off(copied(model), first), curve.target[1])):
+        assert target == audit.target_scores(predict(net, shown), shown.labels, NAMES)[NAMES[0]].balanced.point

@@ -6,10 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 from click.testing import CliRunner
 from published import write_folder
 
+from mulib import audit
 from mulib.__main__ import main
+from mulib.data.logits import Logits
 
 KEYS = {
     "approach",
@@ -160,3 +163,25 @@ def test_the_library_needs_none_of_the_books_packages():
         "from mulib.show.glue import glue\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_classes_may_be_audited_by_their_loss(folder):
+    row = json.loads(call(folder, "finetune", "--statistic", "loss", "--json").output)
+    logits = Logits(folder)
+    sides = logits.unlearned("finetune"), logits.retrained
+    assert row["median"] == audit.epsilon(*sides, logits.labels, statistic="loss").median
+
+
+def test_an_accuracy_has_the_interval_of_its_mean(folder):
+    table = folder / "finetune" / "metrics.csv"
+    head, *rows = table.read_text().splitlines()
+    column = head.split(",").index("test_accuracy")
+    cells = [row.split(",") for row in rows]
+    for i, row in enumerate(cells):
+        row[column] = str(0.2 + 0.1 * (i % 2))
+    table.write_text("\n".join([head, *map(",".join, cells)]) + "\n")
+    half = json.loads(call(folder, "finetune", "--json").output)["accuracy_half_width"]
+    values = [0.2 + 0.1 * (i % 2) for i in range(len(cells))]
+    low, high = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
+    assert half["test"] == pytest.approx((high - low) / 2)
+    assert half["retain"] == 0

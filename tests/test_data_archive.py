@@ -73,7 +73,7 @@ def test_a_name_that_climbs_out_is_never_read(tmp_path, kind):
 def test_a_truncated_archive_is_one_sentence(tmp_path, kind):
     path = make(tmp_path / "set", kind)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(InputError, match=r"set\..* is damaged .*fetch it again\.$"):
+    with pytest.raises(InputError, match=r"set\..* cannot be read .*: fetch it again\.$"):
         Archive(path, "table.csv")
 
 

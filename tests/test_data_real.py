@@ -124,4 +124,4 @@ def test_cifar_has_all_its_images(real):
 
 
 def test_the_library_lists_what_it_can_read():
-    assert set(READERS) <= set(data.__all__)
+    assert all(hasattr(data, name) for name in READERS)

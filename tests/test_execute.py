@@ -112,6 +112,12 @@ def test_the_kernel_is_this_python_whatever_is_registered(ran, tmp_path):
     assert sys.executable in (folder / "_executed/runs/smoke/00_good.seed5.ipynb").read_text()
 
 
+def test_a_number_is_not_the_beginning_of_another(tmp_path):
+    folder = project(tmp_path, _08_one=notebook(code("1")), _08b_two=notebook(code("1")))
+    found = [press.find_notebooks(folder, [name]) for name in ("08", "08b")]
+    assert [[path.stem for path in paths] for paths in found] == [["08_one"], ["08b_two"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

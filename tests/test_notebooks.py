@@ -26,6 +26,23 @@ def test_a_notebook_has_the_parameters_that_every_tier_sets(path):
         assert set(yaml.safe_load(tier.read_text())) <= set(parameters_of(path) or ())
 
 
+LONG = 15  # lines of code that a reader sees in one cell
+HIDDEN = 60  # lines of bookkeeping that a page removes
+VISIBLE = {"11_mufac_and_mucac": 200, "14_side_by_side": 200}
+# What does not hold yet, to be shortened: chapters whose cells are longer, or that remove more.
+TOO_LONG, HIDES_MORE = ("01_", "02_", "07_", "15_"), ("16_",)
+
+
+@names
+def test_a_page_shows_code_in_small_pieces(path):
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    sizes = [(sum(map(bool, map(str.strip, c.source.splitlines()))), {*c.metadata.get("tags", ())}) for c in cells]
+    seen = [size for size, tags in sizes if not tags & {"remove-cell", "hide-input", "hide-cell", "parameters"}]
+    assert sum(n for n, tags in sizes if "remove-cell" in tags) <= HIDDEN or path.stem.startswith(HIDES_MORE)
+    assert sum(seen) <= VISIBLE.get(path.stem, 300)
+    assert max(seen) <= LONG or path.stem.startswith(TOO_LONG)
+
+
 def test_the_book_has_every_notebook():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]

@@ -57,7 +57,7 @@ def test_provenance_says_where_a_run_came_from(tmp_path):
     nbformat.write(notebook(code("1")), tmp_path / "a.ipynb")
     came_from = provenance(ROOT, tmp_path / "a.ipynb")
     assert set(came_from) == {
-        *("commit", "dirty", "lock", "source", "data", "hardware", "versions", "started"),
+        *("commit", "dirty", "lock", "source", "files", "found", "data", "hardware", "versions", "started"),
     }
     assert came_from["hardware"]["cores"] == os.cpu_count()
     assert came_from["started"].endswith("+00:00")

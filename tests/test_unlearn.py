@@ -108,6 +108,8 @@ def test_every_recipe_reaches_its_training(method, model, task, monkeypatch):
     plain = state(run(method, model, task.request, **short))
     for name in short:
         for change in ({"schedule": "cosine"}, {"precision": "bf16"}):
+            if method.name == "ssd" and "schedule" in change:  # it trains nothing
+                continue
             changed = short | {name: start.but(**change)}
             assert not same(plain, state(run(method, model, task.request, **changed))), (name, change)
 

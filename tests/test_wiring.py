@@ -103,3 +103,24 @@ def test_layers_and_channels_that_are_not_there():
         switch_off(model, {"bn1": torch.tensor([0])})
     with pytest.raises(InputError, match="conv1 has no channels 1 … 2: expected 0 … 1"):
         switch_off(model, {"conv1": torch.tensor([1, 2])})
+
+
+class Gated(nn.Module):
+    """Squeeze-and-excitation with linear layers, its shapes as numbers: a block of the paper's network on CelebA."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.gate, self.head = nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 4), nn.Sigmoid()), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.first(x)
+        n, c, _, _ = x.size()
+        gate = self.gate(x.mean((2, 3)).view(n, c)).view(n, c, 1, 1)
+        return self.head(self.second(x * gate.expand_as(x)).mean((2, 3)).view(n, -1))
+
+
+def test_a_gate_of_linear_layers_is_a_scale_and_no_source():
+    wiring = Wiring(Gated())
+    assert wiring.sources("second") == ("first",)
+    assert wiring.head == "head"

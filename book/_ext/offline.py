@@ -1,7 +1,8 @@
 """Sphinx extension: a book that works without a network. Widgets and mathematics are served from the book itself.
 
 The two scripts come from npm at build time, by exact version and integrity (vendor.json), into book/_static/vendor,
-which is not committed. Without npm the build says so in one line and the pages ask a content network.
+which is not committed. Without npm or a network the build says so in one line and the pages ask a content network; what
+does not have the pinned integrity fails the build.
 """
 
 import base64
@@ -13,11 +14,16 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).resolve().parent
 STAMP = "vendor.json"  # the pins that the folder was made from; written last
+
+
+class TamperedError(ExtensionError):
+    """What was fetched is not what was pinned: the build ends."""
 
 
 class VendorError(Exception):
@@ -66,7 +72,9 @@ def download(pin, folder):
         raise VendorError(f"npm could not fetch {name}") from None
     found = "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
     if found != pin["integrity"]:
-        raise VendorError(f"what npm fetched as {name} does not have the pinned integrity")
+        raise TamperedError(
+            f"what npm fetched as {name} does not have the integrity that vendor.json pins: look into it"
+        )
     return archive
 
 

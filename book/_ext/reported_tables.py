@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from urllib.parse import quote
 
 from mdit_py_plugins.anchors.index import slugify
 from sphinx.errors import ExtensionError
@@ -103,11 +104,11 @@ def runs_page(root):
     rows = [
         [
             _link(record.asked["notebook"]),
-            record.asked["tier"],
-            record.asked["seed"],
+            _text(record.asked["tier"]),
+            _text(record.asked["seed"]),
             f"{record.came_out['timings']['seconds']:.0f} s",
             f"{record.came_out['peak_memory_mb']:.0f} MB",
-            record.came_from["started"].replace("T", " ").removesuffix("+00:00") + " UTC",
+            _text(record.came_from["started"]).replace("T", " ").removesuffix("+00:00") + " UTC",
             _commit(record),
         ]
         for record in records
@@ -182,7 +183,7 @@ def _machines(records):
             f"{hardware['gpu'] or 'no GPU'}; {packages}."
         )
         seen.setdefault(text, []).append(record.asked["notebook"])
-    return [f"**{', '.join(names)}** ran on: {_text(text)}" for text, names in seen.items()]
+    return [f"**{_text(', '.join(names))}** ran on: {_text(text)}" for text, names in seen.items()]
 
 
 def _counted(items, what):
@@ -196,18 +197,20 @@ def _run(record):
         return "–"
     asked = record.asked
     link = _link(asked["notebook"], asked["notebook"][:2])
-    return f"{link}, {asked['tier']}, seed {asked['seed']}, {_commit(record)}"
+    return f"{link}, {_text(asked['tier'])}, seed {_text(asked['seed'])}, {_commit(record)}"
 
 
 def _commit(record):
     commit = record.came_from["commit"]
     if commit is None:
         return "not committed"
-    return f"`{commit[:7]}`" + (" with changes" if record.came_from["dirty"] else "")
+    return (f"`{commit[:7]}`" if re.fullmatch("[0-9a-f]+", commit) else _text(commit)) + (
+        " with changes" if record.came_from["dirty"] else ""
+    )
 
 
 def _link(notebook, text=None):
-    return f"[{text or notebook}](../notebooks/{notebook}.ipynb)"
+    return f"[{_text(text or notebook)}](../notebooks/{quote(notebook)}.ipynb)"
 
 
 def _record_path(root, notebook):
@@ -236,8 +239,8 @@ def _badge(verdict):
 
 
 def _text(text):
-    """Return `text` escaped so that Markdown shows it as it is in a table's cell."""
-    return re.sub(r"([|*_`$\[\]<>\\{}])", r"\\\1", str(text))
+    """Return `text`, whoever wrote it, as one line that Markdown shows as it is in a table's cell."""
+    return re.sub(r"([|*_`$\[\]<>\\{}&])", r"\\\1", " ".join(str(text).split()))
 
 
 def _pipe_table(head, rows):

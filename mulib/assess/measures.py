@@ -23,6 +23,7 @@ MEASURES = {  # in the order of the published names, which are those of `book/re
     **{"distance": "distance", "activation": "activation", "attack": "attack", "TPR": "tpr", "ZRF": "zrf"},
     **{"cost": "cost", "factor": "factor", "ε̂": "epsilon", "lower bound": "epsilon_lower"},
     **{"upper bound": "epsilon_upper", "worst decile": "epsilon_worst", "told apart": "told_apart"},
+    **{"recovered": "recovered", "label probe": "label_probe", "membership probe": "membership_probe"},
 }
 
 PRINTED = ("test", "top2", "unseen", "forgetting score", "final score", "JS distance")  # what GLI's tables have
@@ -41,6 +42,8 @@ class Results:
     - "cost": seconds over those of the reference; "factor": the multiple of the row's rates;
     - with two models or more "ε̂", "lower bound", "upper bound" (medians over the examples), "worst decile", and "told
       apart", the share of examples with a certified ε above 0.
+
+    - of a plan with `audits`, "recovered", "label probe" and "membership probe", as in `audit`.
 
     A number that a row cannot have is left out.
     """
@@ -94,16 +97,11 @@ class Results:
             high = statistics.median(high)
             return f"{statistics.fmean(low):{format_spec}} … {'∞' if high > 99 else f'{high:{format_spec}}'}"
         values = self.column(row, measure, variant)
-        if measure == "factor" and values:
-            return f"× {values[0]:g}"
-        if not values or all(map(math.isfinite, values)):
-            return show.spread(values, format_spec) if values else "–"
-        middle = statistics.median(values)
-        return f"{middle:{format_spec}}" if math.isfinite(middle) else "∞" if middle > 0 else "–"
+        return f"× {values[0]:g}" if measure == "factor" and values else written(values, format_spec)
 
     def table(
         self,
-        columns: Mapping[str, object],
+        columns: Mapping[str, str | tuple[str, str]],
         caption: str = "",
         variant: str = GIVEN,
         *,
@@ -134,13 +132,14 @@ class Results:
 
         Args:
             rows: {row: the name it is published by}; by default all, by their own.
-            measures: some of `MEASURES`; by default those of `PRINTED`.
+            measures: some of `MEASURES`, or {measure: its format}; by default those of `PRINTED`.
         """
         for row, name in (rows or {row: row for row in self.order}).items():
             for measure in measures or PRINTED:
                 values = self.column(row, measure, variant)
                 if values:
                     where, digits = f"{prefix}.{name}.{MEASURES[measure]}", "+.3f" if measure.endswith("gap") else ".3f"
+                    digits = measures[measure] if isinstance(measures, Mapping) else digits
                     show.glue(where, self.mean(row, measure, variant), digits)
                     show.glue(f"{where}.shown", self.cell(row, measure, digits, variant))
                     if len(values) > 1 and all(map(math.isfinite, values)):
@@ -159,6 +158,14 @@ class Results:
             text = json.dumps(jsonable(content), indent=1, ensure_ascii=False, allow_nan=False)
             files.replace(paths[-1], (text + "\n").encode())
         return paths
+
+
+def written(values: Sequence[float], format_spec: str = ".2f") -> str:
+    """Mean ± standard deviation over the originals; where a value is infinite, the median."""
+    if not values or all(map(math.isfinite, values)):
+        return show.spread(values, format_spec) if values else "–"
+    middle = statistics.median(values)
+    return f"{middle:{format_spec}}" if math.isfinite(middle) else "∞" if middle > 0 else "–"
 
 
 def beyond(values: Sequence[float], others: Sequence[float]) -> tuple[float, int]:

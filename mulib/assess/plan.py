@@ -6,13 +6,13 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mulib import files, unlearn
 from mulib.data import catalogue, leaks
 from mulib.data.sets import Task
 from mulib.errors import InputError
-from mulib.recipe import Recipe, Steps
+from mulib.recipe import Recipe
 
 GIVEN, CLEAN = "as given", "without copies"  # what `variants` may hold
 SPARE = 999  # the original that rates are tried on, which is in no table
@@ -65,6 +65,8 @@ class Plan:
         nonmembers: what the score's attack holds against the forget set: "val", or "mislabelled", the same with wrong
             labels, where wrong labels are to be forgotten.
         balanced: whether a larger unseen set is cut to the size of the forget set, as for `audit.membership`.
+        audits: whether each model is also asked what it still knows, while its weights are there: the highest forget
+            accuracy while it relearns on retained images, and the two probes of its features.
         originals, models: how many.
         own: whether there are `models` further originals, each with one unlearned model per row.
         seed: of the first model of each kind; no two models of one kind and variant share one.
@@ -73,13 +75,14 @@ class Plan:
     name: str
     task: str
     training: Recipe
-    methods: Mapping[str, Mapping[str, object]]
-    network: Mapping[str, object]
-    task_options: Mapping[str, object]
+    methods: Mapping[str, Mapping[str, Any]]
+    network: Mapping[str, Any]
+    task_options: Mapping[str, Any]
     variants: tuple[str, ...] = (GIVEN,)
     factors: tuple[float, ...] = (1,)
     nonmembers: str = "val"
     balanced: bool = True
+    audits: bool = False
     originals: int = 3
     models: int = 16
     own: bool = True
@@ -106,9 +109,9 @@ class Plan:
     @classmethod
     def of(cls, plain: Mapping) -> Plan:
         """The plan that `as_dict` wrote."""
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-        methods = {row: {k: _recipe(v) for k, v in options.items()} for row, options in plain["methods"].items()}
-        return cls(**plain | {"training": _recipe(plain["training"]), "methods": methods})
+        whole: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else _recipe(v) for k, v in plain.items()}
+        whole["methods"] = {row: {k: _recipe(v) for k, v in each.items()} for row, each in plain["methods"].items()}
+        return cls(**whole)
 
     def load(self, variant: str = GIVEN) -> Task:
         """The task, or a variant of it.
@@ -127,7 +130,7 @@ class Plan:
         """What tables call a row, or another approach."""
         return self.methods[row].get("title", self.method(row).title) if row in self.methods else row
 
-    def options(self, row: str, factor: float = 1) -> dict[str, object]:
+    def options(self, row: str, factor: float = 1) -> dict[str, Any]:
         """The arguments of a row's method, at a multiple of all its rates; `select` is a word."""
         given = {
             name: value for name, value in self.methods[row].items() if name not in ("method", "title", "variants")
@@ -207,13 +210,10 @@ class Plan:
 
 def _recipe(value):
     """The recipe that JSON holds; anything else as it is."""
-    if not isinstance(value, dict) or not {"epochs", "lr"} <= set(value):
-        return value
-    schedule = value["schedule"]
-    return Recipe(**value | {"schedule": Steps(**schedule) if isinstance(schedule, dict) else schedule})
+    return Recipe(**value) if isinstance(value, dict) and {"epochs", "lr"} <= set(value) else value
 
 
-def recipes(names: Iterable[str], change: Callable[[Recipe], Recipe]) -> dict[str, dict[str, object]]:
+def recipes(names: Iterable[str], change: Callable[[Recipe], Recipe]) -> dict[str, dict[str, Any]]:
     """{method: {option: recipe}} for a `Plan`: all recipes of these methods, changed in the same way.
 
     >>> recipes(["finetune"], lambda recipe: recipe.faster(5).but(batch_size=50))

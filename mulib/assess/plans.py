@@ -151,17 +151,45 @@ def _attributes(tier: str, several: bool) -> Plan:
 
 
 def _side_by_side(tier: str, task: str) -> Plan:
-    """All methods that answer a request, on wrong labels or on people, each at the best of three rates."""
+    """The sixteen methods of the papers, on wrong labels or on people, each at the best of three rates."""
     base = get("digits" if task == "labels" else "ages-decades", tier)
-    own = [name for name, each in unlearn.methods().items() if each.run.__module__.startswith("mulib.")]
+    papers = [name for name in unlearn.methods() if name in (*EIGHT, *NINE)]
     originals, models = {"smoke": (2, 2), "quick": (3, 16), "paper": (3, 80)}[tier]
     return base.scaled(
         name=f"side-by-side-{task}",
-        methods=recipes(own[1:], lambda r: r.faster(PACE, 1).but(batch_size=50)),  # without retraining
+        methods=recipes(papers, lambda r: r.faster(PACE, 1).but(batch_size=50)),
         factors=(1, 10) if tier == "smoke" else (1, 10, 100),
         nonmembers="mislabelled" if task == "labels" else "val",
         originals=originals,
         models=models,
+        own=False,
+    )
+
+
+KINDS = {  # what is forgotten of half of the digits; people are forgotten of drawn faces
+    "labels": {"forget": 60},
+    "people": {"people": 50, "pictures": 4, "forget": 10, "val": 10, "test": 30, "unseen": 10},
+    "class": {"kind": "class"},
+    "subclass": {"kind": "subclass"},
+    "random": {"forget": 60, "mislabelled": 0.0},
+}
+
+
+def _gone(tier: str, kind: str) -> Plan:
+    """Every registered method, asked what it still knows: relearning on retained images and probes of its features."""
+    base = get("ages-decades" if kind == "people" else "digits", tier)
+    rows = [name for name, each in unlearn.methods().items() if each.run.__module__.startswith("mulib.")]
+    return base.scaled(
+        name=f"gone-{kind}",
+        task_options=dict(base.task_options) | KINDS[kind] if kind == "people" else {"images": 500} | KINDS[kind],
+        network=dict(base.network) | {"width": 4} if kind == "people" else base.network,
+        training=base.training if tier == "smoke" else base.training.but(epochs=24 if kind == "people" else 20),
+        methods=recipes(rows[1:], lambda r: r.faster(PACE, 1).but(batch_size=50)),  # without retraining
+        factors=(1, 10),
+        nonmembers="mislabelled" if kind == "labels" else "val",
+        audits=True,
+        originals=2 if tier == "smoke" else 3,
+        models=1,
         own=False,
     )
 
@@ -178,6 +206,7 @@ PLANS = {
     "attributes-one": partial(_attributes, several=False),
     "side-by-side-labels": partial(_side_by_side, task="labels"),
     "side-by-side-people": partial(_side_by_side, task="people"),
+    **{f"gone-{kind}": partial(_gone, kind=kind) for kind in KINDS},
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mulib import audit
-from mulib.assess.measures import AGAIN, Results
+from mulib.assess.measures import AGAIN, Results, written
 from mulib.assess.plan import GIVEN, Job, Plan
 from mulib.audit import example_losses
 from mulib.data.logits import COLUMNS, NULL, Logits, write_logits
 from mulib.errors import InputError
 from mulib.predict import right
-from mulib.show.style import spread
 
 KEPT = ("forget", "unseen", "test")  # the sets whose logits are kept
 OWN = "own"  # in place of the number of an original: each model has its own
@@ -61,15 +59,10 @@ class Row:
     def cells(self, format_spec: str = ".3f") -> dict[str, str]:
         """The row as a table shows it: mean ± standard deviation over the originals; of ε̂, where one is infinite,
         the median."""
-        audits = {
-            "ε̂": [each.median for each in self.epsilon],
-            "lower bound": [each.lower_median for each in self.epsilon],
-            "worst decile": [each.worst_decile for each in self.epsilon],
-        }
-        row = {"approach": self.title}
-        row |= {name: spread(getattr(self, name), format_spec) for name in COLUMNS}
-        row |= {name: _over_originals(values) for name, values in audits.items()}
-        row["ε̂, own originals"] = _over_originals([] if self.own is None else [self.own.median])
+        audits = {"ε̂": "median", "lower bound": "lower_median", "worst decile": "worst_decile"}
+        row = {"approach": self.title} | {name: written(getattr(self, name), format_spec) for name in COLUMNS}
+        row |= {name: written([getattr(each, of) for each in self.epsilon]) for name, of in audits.items()}
+        row["ε̂, own originals"] = written([] if self.own is None else [self.own.median])
         return row | {"cost": f"{self.cost:.0%}"}
 
 
@@ -158,7 +151,7 @@ class Assessment(Results):
         """As `Results.trials`; empty where nothing is chosen."""
         found: dict[str, dict[float, dict[str, float]]] = {}
         for job in self.plan.jobs()[1]:
-            if self._file(job).exists():
+            if job.factor is not None and self._file(job).exists():
                 found.setdefault(job.kind, {})[job.factor] = json.loads(_note(self._file(job))["scores"])
         return found
 
@@ -170,9 +163,8 @@ class Assessment(Results):
     def measures(self, row: str, variant: str = GIVEN) -> list[dict[str, float]]:
         """As `Results.measures`."""
         if (row, variant) not in self._measured:
-            whole = (
-                o for o in self.originals if self._there([*self._own(row, o, variant), *self._beside(row, o, variant)])
-            )
+            sides = {o: [*self._own(row, o, variant), *self._beside(row, o, variant)] for o in self.originals}
+            whole = (o for o, jobs in sides.items() if all(self._file(job).exists() for job in jobs))
             self._measured[row, variant] = [self._measure(row, o, variant) for o in whole]
         return self._measured[row, variant]
 
@@ -272,11 +264,13 @@ class Assessment(Results):
         title, cost = self.plan.title(approach), 1.0 if approach == AGAIN else self.cost(approach)
         if approach == "original":
             scores = self.scores("original")
-            return Row(approach, title, *(tuple(scores[name].tolist()) for name in COLUMNS), (), None, cost)
+            means = {name: tuple(scores[name].tolist()) for name in COLUMNS}
+            return Row(approach, title, **means, epsilon=(), own=None, cost=cost)
         scores = [self.scores(approach, original) for original in self.originals]
-        means = (tuple(float(each[name].mean()) for each in scores) for name in COLUMNS)
+        means = {name: tuple(float(each[name].mean()) for each in scores) for name in COLUMNS}
+        audits = tuple(self._epsilon(approach, original) for original in self.originals)
         own = self._epsilon(approach, OWN) if self.plan.own else None
-        return Row(approach, title, *means, tuple(self._epsilon(approach, o) for o in self.originals), own, cost)
+        return Row(approach, title, **means, epsilon=audits, own=own, cost=cost)
 
     def _epsilon(self, approach: str, original: int | str, variant: str = GIVEN) -> audit.Epsilon:
         """For the null row there is nothing to start from: each original has its own split of the retrained models."""
@@ -286,7 +280,7 @@ class Assessment(Results):
                 self.logits("retrained", "forget", None, variant),
             )
             if approach == AGAIN:
-                split = None if original == OWN else original
+                split = original if isinstance(original, int) else None
                 sides = audit.split_null(torch.cat([sides[1], sides[0]], 1), seed=split)
             labels = self.labels("forget", variant)
             statistic = "residual" if labels.is_floating_point() else "hinge"
@@ -304,7 +298,7 @@ class Assessment(Results):
         if kind in ("retrained", AGAIN):
             first = range(n if n > 1 else last)
             return [Job("retrained", None, i, variant) for i in (first if kind == "retrained" else range(n, last))]
-        if original == OWN:
+        if isinstance(original, str):  # `OWN`
             return [Job(kind, self.plan.originals + i, 0, variant) for i in range(n)]
         return [Job(kind, original, i, variant) for i in range(n)]
 
@@ -318,9 +312,6 @@ class Assessment(Results):
     def _median_seconds(self, jobs: Iterable[Job]) -> float:
         """Of those that are there."""
         return statistics.median(seconds_of(self._file(job)) for job in jobs if self._file(job).exists())
-
-    def _there(self, jobs: Iterable[Job]) -> bool:
-        return all(self._file(job).exists() for job in jobs)
 
     def _file(self, job: Job) -> Path:
         return model_file(self.folder, job)
@@ -342,15 +333,6 @@ def _of_epsilon(found: audit.Epsilon) -> dict[str, float]:
         "worst decile": found.worst_decile,
         "told apart": float((found.lower > 0).mean()),
     }
-
-
-def _over_originals(values: list[float]) -> str:
-    if not values:
-        return "–"
-    if all(map(math.isfinite, values)):
-        return spread(values)
-    middle = statistics.median(values)
-    return f"{middle:.2f}" if math.isfinite(middle) else "∞" if middle > 0 else "–"
 
 
 def score(outputs: Tensor, labels: Tensor) -> float:

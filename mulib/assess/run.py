@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import joblib
 import torch
@@ -24,8 +25,8 @@ from mulib.assess.plan import GROWS, Job, Plan
 from mulib.assess.results import KEPT, Assessment, labels_file, model_file, score, seconds_of
 from mulib.clock import clock
 from mulib.data.sets import Task
-from mulib.errors import DivergedError, InputError
-from mulib.predict import has_bf16, predict
+from mulib.errors import DivergedError, InputError, refusing
+from mulib.predict import has_bf16, penultimate, predict
 
 START = 10  # seconds that a process of its own takes until it trains
 
@@ -67,7 +68,7 @@ def run(
             _clear(place)
         _share(plan, shelf, folder)
         for variant in plan.variants:
-            if not labels_file(folder, variant).exists():
+            if files.read_tensors(labels_file(folder, variant)) is None:
                 labels = {name: _task(plan, variant, device).sets[name].labels for name in KEPT}
                 files.replace(labels_file(folder, variant), files.sealed(labels))
         bar = _Bar(Outlook(plan, folder, most), progress)
@@ -82,8 +83,9 @@ def run(
             if workers == 1:
                 done = (_train_here(*arguments, job) for job in missing)
             else:
-                parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", inner_max_num_threads=1)
-                done = parallel(joblib.delayed(_train)(*arguments, job, _run_of(plan, job)) for job in missing)
+                parallel: Any = joblib.Parallel(workers, return_as="generator_unordered", inner_max_num_threads=1)
+                there = joblib.delayed(_train_there)
+                done = parallel(there(os.getpid(), *arguments, job, _run_of(plan, job)) for job in missing)
             for job, seconds in done:
                 bar.finished(job, seconds)
             _share(plan, folder, shelf)
@@ -119,7 +121,9 @@ def _claim(plan: Plan, folder: Path, device: str) -> None:
     today = {"sources": files.source(), "torch": metadata.version("torch"), "device": device.partition(":")[0]}
     made = []
     if note.exists():
-        there = json.loads(note.read_text())
+        with refusing(str(note), "remove it to begin anew with the models that are there"):
+            there = json.loads(note.read_text())
+            _ = [there["plan"][part] for part in ("methods", "originals", "variants")]
         if different := _different(there["plan"], asked):
             raise InputError(
                 f"{folder} holds another plan (it differs in {', '.join(different)}): choose another folder."
@@ -180,6 +184,12 @@ def _train_here(plan: Plan, folder: Path, device: str, job: Job) -> tuple[Job, f
         torch.set_num_threads(threads)
 
 
+def _train_there(parent: int, *arguments) -> tuple[Job, float]:
+    """`_train` in a process that ends with `parent`."""
+    files.end_with(parent)
+    return _train(*arguments)
+
+
 def _train(plan: Plan, folder: Path, device: str, job: Job, method) -> tuple[Job, float]:
     """Train or unlearn one model, ask it for its logits, write its file; the seconds are those of the training.
 
@@ -238,10 +248,22 @@ def _write(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float,
     """One model's file: logits on the kept sets, its score on each set, and its weights where others start from it."""
     logits = predict(model, task.sets, precision=plan.training.precision)
     scores = {name: score(z, task.sets[name].labels.cpu()) for name, z in logits.items()}
+    scores |= _memory(model, task) if plan.audits else {}
     tensors = {f"logits.{name}": logits[name] for name in KEPT}
     if job.kind == "original":
         tensors |= {f"weights.{k}": v for k, v in model.state_dict().items()}
     files.replace(path, files.sealed(tensors, scores=json.dumps(scores), seconds=seconds))
+
+
+def _memory(model: nn.Module, task: Task) -> dict[str, float]:
+    """What a model still knows of the forget set, by audits that need its weights."""
+    seen = {name: penultimate(model, task.sets[name]) for name in ("retain", "forget", "unseen")}
+    labels = task.retain.labels, task.forget.labels
+    return {
+        "recovered": audit.recover(model, task.retain, task.forget).most,
+        "label probe": audit.label_probe(seen["retain"], labels[0], seen["forget"], labels[1]).point,
+        "membership probe": audit.membership_probe(seen["forget"], seen["unseen"]).point,
+    }
 
 
 def _write_trial(path: Path, model: nn.Module, plan: Plan, task: Task, seconds: float, job: Job) -> None:
@@ -342,7 +364,7 @@ class _Bar:
 
     def __init__(self, outlook: Outlook, progress: bool):
         self.outlook, there = outlook, outlook.there.total()
-        options = {} if progress else {"disable": True}
+        options: dict[str, Any] = {} if progress else {"disable": True}
         options |= {"unit": "model", "delay": 1.0, "leave": False, "desc": outlook.plan.name, "initial": there}
         self.bar = tqdm(total=there + outlook.missing.total(), **options)
         self.bar.bar_format = "{desc}: {n_fmt}/{total_fmt} models |{bar}| {elapsed}{postfix}"

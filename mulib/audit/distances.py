@@ -121,5 +121,6 @@ def _log_probabilities(a: Tensor, b: Tensor, multilabel: bool) -> tuple[Tensor, 
         raise InputError(f"shapes {tuple(a.shape)} and {tuple(b.shape)} differ: give both models the same examples.")
     a, b = a.detach().cpu().double(), b.detach().cpu().double()
     if multilabel:
-        return tuple(torch.stack([F.logsigmoid(x), F.logsigmoid(-x)], dim=2) for x in (a, b))
-    return tuple(x.log_softmax(1)[:, None] for x in (a, b))
+        a, b = (torch.stack([F.logsigmoid(x), F.logsigmoid(-x)], dim=2) for x in (a, b))
+        return a, b
+    return a.log_softmax(1)[:, None], b.log_softmax(1)[:, None]

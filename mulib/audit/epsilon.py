@@ -15,9 +15,6 @@ from mulib.audit.intervals import check_confidence, clopper_pearson
 from mulib.errors import InputError
 from mulib.kernels import epsilon as kernel
 
-STATISTICS = {"hinge": kernel.hinge, "loss": kernel.cross_entropy, "residual": kernel.residual}
-GAUSSIAN = ("hinge", "residual")  # the score is a ratio of fitted densities, not the statistic itself
-
 
 @dataclass(frozen=True)
 class Epsilon:
@@ -123,15 +120,11 @@ def epsilon(
     4
     """
     unlearned, retrained, labels = _check(unlearned, retrained, labels, delta, confidence, statistic)
-    reduce = STATISTICS[statistic]
-    values_u, values_r = reduce(unlearned, labels), reduce(retrained, labels)
-    gaussians = statistic in GAUSSIAN
-    negative, positive = _orient(*_scores(values_u, values_r, values_u, values_r, gaussians))
-    _, fp, fn = kernel.error_counts(negative, positive)
-    point = kernel.epsilon_at(fp, fn, negative.shape[1], positive.shape[1], delta)
-    lower, upper, ceiling = _interval(values_u, values_r, delta, confidence, gaussians)
-    arrays = (t.cpu().numpy() for t in (point, lower, upper))
-    return Epsilon(*arrays, unlearned.shape[1], retrained.shape[1], ceiling, delta, confidence, statistic)
+    point, values_u, values_r = kernel.attack(unlearned, retrained, labels, delta, statistic)
+    lower, upper, ceiling = _interval(values_u, values_r, delta, confidence, statistic)
+    point, lower, upper = (t.cpu().numpy() for t in (point, lower, upper))
+    n = unlearned.shape[1], retrained.shape[1]
+    return Epsilon(point, lower, upper, *n, ceiling, delta, confidence, statistic)
 
 
 def epsilon_curve(unlearned, retrained, labels, deltas, *, statistic="hinge") -> NDArray[np.float64]:
@@ -143,9 +136,9 @@ def epsilon_curve(unlearned, retrained, labels, deltas, *, statistic="hinge") ->
         raise InputError("no δ was given: pass at least one value in [0, 1).")
     worst = max(deltas, key=lambda d: abs(d - 0.5))
     unlearned, retrained, labels = _check(unlearned, retrained, labels, worst, 0.5, statistic)
-    values_u, values_r = (STATISTICS[statistic](x, labels) for x in (unlearned, retrained))
-    scores = _scores(values_u, values_r, values_u, values_r, statistic in GAUSSIAN)
-    negative, positive = _orient(*scores)
+    values_u, values_r = (kernel.STATISTICS[statistic](x, labels) for x in (unlearned, retrained))
+    scores = kernel.scores(values_u, values_r, values_u, values_r, statistic)
+    negative, positive = kernel.orient(*scores)
     _, fp, fn = kernel.error_counts(negative, positive)
     n, p = negative.shape[1], positive.shape[1]
     points = [kernel.epsilon_at(fp, fn, n, p, float(d)) for d in deltas]
@@ -166,41 +159,20 @@ def split_null(retrained: Tensor, seed: int | None = None) -> tuple[Tensor, Tens
     return retrained[:, order[m // 2 :]], retrained[:, order[: m // 2]]
 
 
-def _scores(u: Tensor, r: Tensor, fit_u: Tensor, fit_r: Tensor, gaussians: bool) -> tuple[Tensor, Tensor]:
-    """Scores of unlearned `u` and retrained `r` models by an attack fitted to `fit_u` and `fit_r`."""
-    if not gaussians:
-        return u.round(decimals=kernel.DECIMALS), r.round(decimals=kernel.DECIMALS)
-    fits = kernel.gaussian(fit_u), kernel.gaussian(fit_r)
-    return kernel.log_likelihood_ratio(u, *fits), kernel.log_likelihood_ratio(r, *fits)
-
-
-def _flip(score_u: Tensor, score_r: Tensor) -> Tensor:
-    """(E, 1) bool: where the retrained models score higher by the median, and so are the positives."""
-    return (kernel.median(score_r) > kernel.median(score_u))[:, None]
-
-
-def _orient(score_u: Tensor, score_r: Tensor, flip: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """(negative, positive): the positives are the side that scores higher. Sides of unequal size keep their roles
-    and change sign instead, which gives the same thresholds."""
-    flip = _flip(score_u, score_r) if flip is None else flip
-    sign = torch.where(flip, -1.0, 1.0)
-    return score_r * sign, score_u * sign
-
-
-def _interval(values_u, values_r, delta, confidence, gaussians) -> tuple[Tensor, Tensor, float]:
+def _interval(values_u, values_r, delta, confidence, statistic) -> tuple[Tensor, Tensor, float]:
     """Bounds per example and the ceiling: attack and threshold from the even models, counts from the odd ones."""
     fit_u, fit_r, held_u, held_r = values_u[:, ::2], values_r[:, ::2], values_u[:, 1::2], values_r[:, 1::2]
-    score_u, score_r = _scores(fit_u, fit_r, fit_u, fit_r, gaussians)
-    flip = _flip(score_u, score_r)
-    negative, positive = _orient(score_u, score_r, flip)
+    score_u, score_r = kernel.scores(fit_u, fit_r, fit_u, fit_r, statistic)
+    flip = kernel.flipped(score_u, score_r)
+    negative, positive = kernel.orient(score_u, score_r, flip)
     thresholds, fp, fn = kernel.error_counts(negative, positive)
     certified, _ = _bounds(fp, fn, negative.shape[1], positive.shape[1], delta, confidence)
     best = certified.argmax(1, keepdim=True)
     # Halfway to the next lower score: the middle of the gap that the threshold stands for.
     middle = (thresholds.gather(1, best) + thresholds.gather(1, (best - 1).clamp_min(0))) / 2
 
-    held = _scores(held_u, held_r, fit_u, fit_r, gaussians)
-    negative, positive = _orient(*held, flip)
+    held = kernel.scores(held_u, held_r, fit_u, fit_r, statistic)
+    negative, positive = kernel.orient(*held, flip)
     fp, fn = (negative >= middle).sum(1), (positive < middle).sum(1)
     sizes = negative.shape[1], positive.shape[1]
     lower, upper = _bounds(fp, fn, *sizes, delta, confidence)
@@ -239,8 +211,8 @@ def _quantile(values: NDArray[np.float64], q: float) -> float:
 
 def _check(unlearned, retrained, labels, delta, confidence, statistic) -> tuple[Tensor, Tensor, Tensor]:
     """The arguments as tensors, or one sentence that says what is wrong with them."""
-    if statistic not in STATISTICS:
-        raise InputError(f"unknown statistic {statistic!r}: expected one of {', '.join(STATISTICS)}.")
+    if statistic not in kernel.STATISTICS:
+        raise InputError(f"unknown statistic {statistic!r}: expected one of {', '.join(kernel.STATISTICS)}.")
     if not 0 <= delta < 1:
         raise InputError(f"delta is {delta}: expected 0 ≤ delta < 1.")
     check_confidence(confidence)

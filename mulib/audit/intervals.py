@@ -64,11 +64,12 @@ def normal_mean(values: ArrayLike, *, confidence: float = 0.95, reference: float
 def rate(right: ArrayLike, *, confidence: float = 0.95, attributes: tuple[Estimate, ...] = ()) -> Estimate:
     """Share of right answers, (N,) or several per example, (N, A) bool, with the interval of `share`; NaN of none."""
     check_confidence(confidence)
-    if not (n := len(right)):
+    answers = np.asarray(right)
+    if not (n := len(answers)):
         return Estimate(np.nan, np.nan, np.nan, 0)
-    answers = np.asarray(right).reshape(n, -1)
-    bounds = share(answers.sum(1), np.full(n, answers.shape[1]), confidence)
-    return Estimate(*(float(x) for x in bounds), n, attributes=attributes)
+    answers = answers.reshape(n, -1)
+    point, lower, upper = map(float, share(answers.sum(1), np.full(n, answers.shape[1]), confidence))
+    return Estimate(point, lower, upper, n, attributes=attributes)
 
 
 def share(correct: NDArray, counted: NDArray, confidence: float) -> tuple[NDArray, NDArray, NDArray]:

@@ -134,8 +134,9 @@ def memberships(
     for split, rows in enumerate(test):
         correct[:, rows] += hits[:, split]
     counted = np.bincount(test.ravel(), minlength=losses.shape[1])
-    bounds = np.stack(share(correct, counted, confidence), axis=1).tolist()
-    return [Membership(*row, tuple(each), *sizes) for row, each in zip(bounds, hits.mean(2).tolist(), strict=True)]
+    columns = *(side.tolist() for side in share(correct, counted, confidence)), hits.mean(2).tolist()
+    rows = zip(*columns, strict=True)
+    return [Membership(point, lower, upper, tuple(splits), *sizes) for point, lower, upper, splits in rows]
 
 
 def tpr_at_fpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float = 0.01, *, confidence: float = 0.95) -> Estimate:

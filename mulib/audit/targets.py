@@ -86,7 +86,7 @@ def target_scores(
         scores = (logits - torch.where(logits == first, second, first))[:, outputs]
         said = logits.argmax(1)[:, None] == torch.tensor(outputs)
     columns = zip(outputs, has.T, said.T, scores.T, paper.T, strict=True)
-    return {names[i]: _told(f"the target {names[i]!r}", *column, confidence) for i, *column in columns}
+    return {names[i]: _told(f"the target {names[i]!r}", *column, confidence=confidence) for i, *column in columns}
 
 
 def _told(name: str, has: Tensor, said: Tensor, scores: Tensor, paper: Tensor, confidence: float) -> Detection:
@@ -97,7 +97,8 @@ def _told(name: str, has: Tensor, said: Tensor, scores: Tensor, paper: Tensor, c
     right = said == has
     tpr, tnr, accuracy, all_targets = (rate(right[i], confidence=confidence) for i in (has, ~has, slice(None), paper))
     sides = [rate(right[i], confidence=(1 + confidence) / 2) for i in (has, ~has)]
-    balanced = Estimate(*(sum(getattr(s, k) for s in sides) / 2 for k in ("point", "lower", "upper")), len(has))
+    point, lower, upper = (sum(getattr(s, k) for s in sides) / 2 for k in ("point", "lower", "upper"))
+    balanced = Estimate(point, lower, upper, len(has))
     return Detection(tpr, tnr, accuracy, balanced, float(roc_auc_score(has, scores)), all_targets)
 
 

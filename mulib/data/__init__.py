@@ -6,27 +6,9 @@ from mulib.data.logits import Logits, write_logits
 from mulib.data.readers.ages import agedb, utkface
 from mulib.data.readers.celeba import celeba, mucac
 from mulib.data.readers.cifar import cifar10
+from mulib.data.readers.imagenet import imagenet
 from mulib.data.readers.mufac import mufac
 from mulib.data.readers.table import table
 from mulib.data.sets import ImageSet, Request, Task
+from mulib.data.splits import by_coin
 from mulib.data.targets import only
-
-__all__ = [
-    "ImageSet",
-    "Logits",
-    "Request",
-    "Task",
-    "agedb",
-    "celeba",
-    "cifar10",
-    "digits",
-    "fetch",
-    "find",
-    "mislabelled",
-    "mucac",
-    "mufac",
-    "only",
-    "table",
-    "utkface",
-    "write_logits",
-]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import lzma
 import os
-import shutil
+import posixpath
+import stat
 import tarfile
 import tempfile
 import threading
 import zipfile
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+MOST = 10**6  # files of an archive with linked folders
+RATIO, SMALL = 100, 2**28  # images hardly shrink: what unpacks to so many times its bytes, and above SMALL, is a bomb
+LITTER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # what systems put beside one's files, as are names with a dot first
 
 
 class LayoutError(InputError):
@@ -31,10 +40,12 @@ class Archive:
             holds it becomes the prefix, so that a data set is found however deep its archive nests it.
 
     Raises:
-        InputError: no such path, no marker in it, a damaged archive, or a name that climbs out (`../`).
+        InputError: no such path, no marker in it, a damaged archive, a name or a link that leads out of it (`../`), or
+            what unpacks to more than `RATIO` times its bytes and `SMALL` (a bomb).
 
     A zip is read at random; a compressed tar is decompressed once into an unnamed temporary file, when it is first
-    read. All methods may be called from several threads.
+    read. Links are followed, in archives to files of the same archive only. Hidden files and `LITTER` are not there.
+    All methods may be called from several threads.
     """
 
     def __init__(self, path: Path | str, marker: str):
@@ -56,11 +67,27 @@ class Archive:
         if not self.path.is_dir():
             head = self.prefix + (f"{folder}/" if folder else "")
             return sorted(name.removeprefix(self.prefix) for name in self._index if name.startswith(head))
-        top, found = os.path.join(self.path, self.prefix), []
-        for base, _, names in os.walk(os.path.join(top, folder)):
+        top, found, seen = os.path.join(self.path, self.prefix), [], set()
+        for base, folders, names in os.walk(os.path.join(top, folder), followlinks=True):
+            real = os.path.realpath(base)
+            if real in seen:  # a link to a folder above it
+                folders.clear()
+                continue
+            seen.add(real)
             head = os.path.relpath(base, top).replace(os.sep, "/") + "/"
-            found += [(head + name).removeprefix("./") for name in names]
+            folders[:] = [each for each in folders if not _litter(each)]
+            found += [(head + name).removeprefix("./") for name in names if not _litter(name)]
         return sorted(found)
+
+    def images(self, names: Iterable[str]) -> list[str]:
+        """The files of listed images: these names, or, where a copy has another format, the only file of that stem."""
+        there, same = set(self.files()), {}
+        for file in there:
+            stem, ending = os.path.splitext(file)
+            if ending.lower() in IMAGES:
+                same.setdefault(stem, []).append(file)
+        mates = {name: [name] if name in there else same.get(os.path.splitext(name)[0], []) for name in names}
+        return [found[0] if len(found) == 1 else name for name, found in mates.items()]
 
     def read(self, name: str) -> bytes:
         """The bytes of one file."""
@@ -69,30 +96,56 @@ class Archive:
             return self._read(name)
         except (KeyError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise InputError(f"{self.path} lacks {self.prefix}{name}: fetch the data again, complete.") from error
-        except (zipfile.BadZipFile, OSError, RuntimeError) as error:  # RuntimeError: an encrypted zip
-            raise InputError(f"{self.prefix}{name} in {self.path} cannot be read ({error}): fetch it again.") from error
 
     def text(self, name: str) -> str:
-        """One file as text."""
-        try:
+        """One file as text, in UTF-8."""
+        with refusing(f"{self.prefix}{name} in {self.path}"):
             return self.read(name).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{self.prefix}{name} in {self.path} is no UTF-8 text: fetch it again.") from error
+
+    def rows(self, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
+        """The rows of a CSV with a head that has `columns`, cells stripped; "line" is where each stands in the file.
+
+        Raises:
+            InputError: a column that is missing or there twice, a row with another number of cells, an empty cell or a
+                control character in one, or no row.
+        """
+        where = f"{name} in {self.path}"
+        with refusing(where, "correct the file"):
+            reader = csv.reader(io.StringIO(self.text(name), newline=None), strict=True)
+            head = [cell.strip() for cell in next(reader, [])]
+            for column in (*columns, *head):
+                if head.count(column) != 1:
+                    found = f"{head.count(column) or 'no'} column{'s' * (column in head)} {column}"
+                    raise InputError(f"{where} has {found} in {', '.join(head)[:200]}: expected {', '.join(columns)}.")
+            rows = []
+            for cells in reader:
+                cells, line = [cell.strip() for cell in cells], f"line {reader.line_num} of {where}"
+                if not any(cells):
+                    continue
+                if len(cells) != len(head):
+                    counts = f"{len(cells)} cells, the head {len(head)}"
+                    raise InputError(f"{line} has {counts}: quote a cell that holds a comma, or correct the file.")
+                if not all(cells) or any(ord(c) < 32 or 127 <= ord(c) < 160 for cell in cells for c in cell):
+                    raise InputError(f"{line} has an empty cell or a control character in one: correct the file.")
+                rows.append(dict(zip(head, cells, strict=True)) | {"line": line})
+        if not rows:
+            raise InputError(f"{where} has no rows: expected one or more below its head.")
+        return rows
 
     def stamp(self, names: list[str]) -> str:
         """What changes when a file is replaced: sizes and modification times, read without opening any image."""
-        stat = self.path.stat()
-        lines = [str(self.path.resolve()), self.prefix]
+        whole, lines = self.path.stat(), [str(self.path.resolve()), self.prefix]
         if not self.path.is_dir():
-            return "\n".join([*lines, f"{stat.st_size} {stat.st_mtime_ns}", *names])
+            return "\n".join([*lines, f"{whole.st_size} {whole.st_mtime_ns}", *names])
         top, known = str(self.path / self.prefix), {}
         for folder in sorted({name.rpartition("/")[0] for name in names}):
             head = f"{folder}/" if folder else ""
             try:
                 with os.scandir(os.path.join(top, folder)) as entries:
                     for entry in entries:
-                        stat = entry.stat()
-                        known[head + entry.name] = f"{stat.st_size} {stat.st_mtime_ns}"
+                        with suppress(OSError):  # a link to nothing is as good as missing, and so is no ordinary file
+                            if stat.S_ISREG((found := entry.stat()).st_mode):
+                                known[head + entry.name] = f"{found.st_size} {found.st_mtime_ns}"
             except OSError as error:
                 raise InputError(f"{top}/{folder} is missing: fetch the data again, complete.") from error
         missing = [name for name in names if name not in known]
@@ -102,14 +155,28 @@ class Archive:
 
     def _read(self, name: str) -> bytes:
         if self.path.is_dir():
-            return (self.path / self.prefix / name).read_bytes()
+            path = self.path / self.prefix / name
+            if not path.is_file():  # a pipe would be waited for
+                raise FileNotFoundError
+            with refusing(f"{self.prefix}{name} in {self.path}"):
+                return path.read_bytes()
         entry = self._index[self.prefix + name]
-        if isinstance(entry, zipfile.ZipInfo):
-            return self._zip.read(entry)
-        start, size = entry
-        with self._lock:
-            self._tar.seek(start)
-            return self._tar.read(size)
+        with refusing(f"{self.prefix}{name} in {self.path}"):
+            if isinstance(entry, zipfile.ZipInfo):
+                self._weigh(entry.file_size, entry.compress_size)
+                return self._zip.read(entry)
+            start, size = entry
+            with self._lock:
+                self._tar.seek(start)
+                content = self._tar.read(size)
+            if len(content) < size:
+                raise EOFError("it is cut short")
+            return content
+
+    def _weigh(self, size: int, packed: int) -> None:
+        if size > max(SMALL, RATIO * packed):
+            most = f"{size:,} bytes from {packed:,}, more than {RATIO} times as many"
+            raise InputError(f"{self.path} unpacks to {most}: do not use this file, or unpack it by hand.")
 
     @staticmethod
     def prefix_in(folder: Path, marker: str) -> str | None:
@@ -133,18 +200,34 @@ class Archive:
 
     @cached_property
     def _index(self) -> dict:
-        """Every file of the archive: name → where it lies."""
-        try:
+        """Every file of the archive: name → where it lies. A link lies where what it names does."""
+        index, links = {}, {}
+        with refusing(str(self.path)):
             if self.path.name.lower().endswith(".zip"):
-                index = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
+                for info in self._zip.infolist():
+                    name = info.filename.replace("\\", "/")
+                    if stat.S_ISLNK(info.external_attr >> 16):
+                        links[name] = posixpath.join(posixpath.dirname(name), self._zip.open(info).read(4096).decode())
+                    elif not info.is_dir():
+                        index[name] = info
             else:
                 with tarfile.open(fileobj=self._tar) as tar:
-                    index = {m.name.removeprefix("./"): (m.offset_data, m.size) for m in tar if m.isfile()}
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-            raise InputError(f"{self.path} is damaged ({error}): fetch it again.") from error
-        for name in index:
+                    for entry in tar:
+                        name = entry.name.removeprefix("./")
+                        if entry.issym():
+                            links[name] = posixpath.join(posixpath.dirname(name), entry.linkname)
+                        elif entry.islnk():
+                            links[name] = entry.linkname.removeprefix("./")
+                        elif entry.issparse():
+                            raise InputError(f"{name} in {self.path} is a sparse file: pack it again without --sparse.")
+                        elif entry.isfile():
+                            index[name] = entry.offset_data, entry.size
+        for name in (*index, *links):
             refuse_to_climb(name, self.path)
-        return index
+        for name, goal in _follow(index, {name: posixpath.normpath(goal) for name, goal in links.items()}).items():
+            if not _litter(*name.split("/")):
+                raise InputError(f"{name} in {self.path} is a link to {goal}, which cannot be followed: pack it again.")
+        return {name: where for name, where in index.items() if not _litter(*name.split("/"))}
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
@@ -157,13 +240,28 @@ class Archive:
         if opener is None:
             return self.path.open("rb")
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives, unnamed, as long as the archive
-        try:
-            with opener(self.path) as packed:
-                shutil.copyfileobj(packed, spool, 1 << 20)
-        except (EOFError, OSError, lzma.LZMAError) as error:
-            raise InputError(f"{self.path} is damaged ({error}): fetch it again.") from error
-        spool.seek(0)
+        with refusing(str(self.path)), opener(self.path) as packed:
+            while piece := packed.read(1 << 20):
+                self._weigh(spool.tell() + len(piece), self.path.stat().st_size)
+                spool.write(piece)
+            spool.seek(0)
         return spool
+
+
+def _follow(index: dict, links: dict[str, str]) -> dict[str, str]:
+    """Put what links name into `index`, a file or all below a folder, and return the links that name neither."""
+    while done := [name for name, goal in links.items() if goal in index]:  # files first: folders may hold such links
+        index |= {name: index[links.pop(name)] for name in done}
+    for name, goal in [*links.items()]:
+        found = [file for file in index if file.startswith(f"{goal}/")]
+        if 0 < len(found) <= MOST - len(index):
+            index |= {name + file.removeprefix(goal): index[file] for file in found}
+            del links[name]
+    return links
+
+
+def _litter(*parts: str) -> bool:
+    return any(part.startswith(".") or part in LITTER for part in parts)
 
 
 def refuse_to_climb(name: str, source: Path | str) -> None:

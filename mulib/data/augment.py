@@ -13,9 +13,9 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mulib.errors import InputError
+from mulib.kernels.augment import Draws, augmented_by
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,15 @@ class CropFlip:
 
     padding: int = 0
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n, channels, height, width = images.shape
+    def draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
+        n, _, height, width = shape
         if self.padding >= min(height, width):
             raise InputError(f"padding is {self.padding}: expected less than the image's {height}×{width} pixels.")
-        top, left = (torch.randint(2 * self.padding + 1, (n, 1), generator=generator) - self.padding for _ in "yx")
-        columns = torch.arange(width).expand(n, width)
-        columns = torch.where(_uniform(n, generator)[:, None] < 0.5, columns.flip(1), columns)
-        rows, columns = _reflect(torch.arange(height) + top, height), _reflect(columns + left, width)
-        index = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, -1).to(images.device)
-        return images.flatten(2).gather(2, index.expand(n, channels, -1)).view_as(images)
+        top, left = (torch.randint(2 * self.padding + 1, (n,), generator=generator) - self.padding for _ in "yx")
+        return Draws(shift=torch.stack([top, left, (_uniform(n, generator) < 0.5).long()], 1))
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return augmented_by(images, self.draw(images.shape, generator))
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,13 @@ class Affine:
     shear: float
     scale: tuple[float, float]
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        n, _, height, width = images.shape
-        tangent = torch.tan((2 * _uniform(n, generator) - 1) * math.radians(self.shear))
+    def draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
+        tangent = torch.tan((2 * _uniform(shape[0], generator) - 1) * math.radians(self.shear))
         low, high = self.scale
-        scale = low + (high - low) * _uniform(n, generator)
-        # Output pixel (x, y) shows input pixel ((x + y·tan)/scale, y/scale), in coordinates of −1 … 1.
-        matrix = torch.zeros(n, 2, 3)
-        matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 1] = 1 / scale, tangent / scale * height / width, 1 / scale
-        grid = F.affine_grid(matrix.to(images.device), list(images.shape), align_corners=False)
-        return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(torch.uint8)
+        return Draws(affine=torch.stack([tangent, low + (high - low) * _uniform(shape[0], generator)], 1))
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return augmented_by(images, self.draw(images.shape, generator))
 
 
 @dataclass(frozen=True)
@@ -70,14 +66,16 @@ class ColourJitter:
 
     strength: float
 
+    def draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
+        if shape[1] != 3:
+            raise InputError(f"colour jitter on {shape[1]} channels: expected 3 (red, green, blue).")
+        order, factors = torch.randperm(3, generator=generator).tolist(), torch.empty(shape[0], 3)
+        for part in order:
+            factors[:, part] = 1 + self.strength * (2 * _uniform(shape[0], generator) - 1)
+        return Draws(colour=factors, order=tuple(order))
+
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        if images.shape[1] != 3:
-            raise InputError(f"colour jitter on {images.shape[1]} channels: expected 3 (red, green, blue).")
-        x, parts = images.float(), (_black, _mean_grey, _grey)
-        for part in torch.randperm(len(parts), generator=generator).tolist():
-            factor = 1 + self.strength * (2 * _uniform(len(x), generator) - 1)
-            x = torch.lerp(parts[part](x), x, factor.view(-1, 1, 1, 1).to(x.device)).clamp_(0, 255)
-        return x.round_().to(torch.uint8)
+        return augmented_by(images, self.draw(images.shape, generator))
 
 
 @dataclass(frozen=True)
@@ -117,25 +115,24 @@ class Chain:
 FACES = Chain((CropFlip(), Affine(shear=10, scale=(0.8, 1.2)), ColourJitter(0.2)))  # GLI's, on MUFAC and MUCAC
 
 
+def drawn(augment: Callable | None, shape: torch.Size, generator: torch.Generator) -> Draws | None:
+    """What `augment` draws for images of `shape`, where it is crop and flip, affine and colour, each once at the most
+    and in this order, so that one kernel does it; None for all else, which draws when it is called."""
+    steps = augment.steps if isinstance(augment, Chain) else () if augment is None else (augment,)
+    places = [_FUSED.index(type(step)) if type(step) in _FUSED else -1 for step in steps]
+    if -1 in places or places != sorted(set(places)):
+        return None
+    found = Draws()
+    for step in steps:
+        found = found._replace(**{k: v for k, v in step.draw(shape, generator)._asdict().items() if v is not None})
+    return found
+
+
+_FUSED = (CropFlip, Affine, ColourJitter)
+
+
 def _uniform(n: int, generator: torch.Generator) -> Tensor:
     return torch.rand(n, generator=generator)
-
-
-def _reflect(index: Tensor, size: int) -> Tensor:
-    """Positions outside 0 … size − 1 mirrored at the border pixel."""
-    return (size - 1) - ((size - 1) - index.abs()).abs()
-
-
-def _black(x: Tensor) -> Tensor:
-    return torch.zeros_like(x)
-
-
-def _grey(x: Tensor) -> Tensor:
-    return (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True).expand_as(x)
-
-
-def _mean_grey(x: Tensor) -> Tensor:
-    return _grey(x).mean((1, 2, 3), keepdim=True).expand_as(x)
 
 
 # Cubuk et al., 2019, table 7: two operations each, with their chance and their level, 0 … 9 (0 where it has none).

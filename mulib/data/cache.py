@@ -19,16 +19,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
 from mulib import files
 from mulib.data.archive import Archive
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 
 CHUNK = 512  # rows per checksum: what an interruption costs at most, and what a flipped bit makes us decode again
-VERSION = "1"  # part of every key: raise it when decoding or resizing changes
+VERSION = "2"  # part of every key: raise it when decoding or resizing changes
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ class Decoded:
     digests: Tensor
 
 
-def decoded(archive: Archive, names: list[str], size: int | None = None) -> Decoded:
+def decoded(archive: Archive, names: list[str], size: int | None = None, *, crop: bool = False) -> Decoded:
     """The named images of an archive as RGB, in that order; decoded on the first call, mapped on every later one.
 
     Args:
         size: resize to (size, size), bilinear and antialiased as torchvision's `Resize` does with Pillow's images;
             None keeps the files' own size, which must then be the same for all.
+        crop: keep the proportions: the shorter side becomes size/0.875 pixels, and the middle (size, size) is cut out.
 
     The decoding runs on all cores. An entry whose files were modified after they were written is verified, checksum
     by checksum, and what is damaged is decoded again; two processes that ask for the same images build them once.
@@ -56,18 +57,20 @@ def decoded(archive: Archive, names: list[str], size: int | None = None) -> Deco
         raise InputError(f"{archive.path} has no images to read: fetch the data again, complete.")
     if size is not None and size < 1:
         raise InputError(f"size is {size}: expected a number of pixels ≥ 1, or None for the files' own size.")
-    stamp = hashlib.sha256(f"{VERSION} {size} {archive.stamp(names)}".encode()).hexdigest()
+    form = f"{VERSION} {size} crop" if crop else f"{VERSION} {size}"
+    facts = f"{form} {archive.stamp(names)}".encode("utf-8", "surrogateescape")  # file names in any coding
+    stamp = hashlib.sha256(facts).hexdigest()
     folder = files.cache_folder("images")
     shortcut = folder / "stamps" / stamp
     with files.usable(folder):
         found = _Entry(folder / shortcut.read_text()).open() if shortcut.exists() else None
         if found is None:
             digests = _digests(archive, names)
-            key = hashlib.sha256(f"{VERSION} {size} ".encode() + digests.tobytes()).hexdigest()[:32]
+            key = hashlib.sha256(f"{form} ".encode() + digests.tobytes()).hexdigest()[:32]
             with files.locked(folder / key):
                 files.sweep(folder)
                 entry = _Entry(folder / key)
-                found = entry.open() or entry.build(archive, names, size, digests)
+                found = entry.open() or entry.build(archive, names, size, crop, digests)
                 files.replace(shortcut, key.encode())
         files.used(folder / shortcut.read_text())
         files.used(shortcut)
@@ -80,8 +83,8 @@ class _Entry:
     def __init__(self, folder: Path):
         self.folder, self.data = folder, folder / "images.npy"
         try:
-            self.state = json.loads((folder / "state.json").read_text())
-            self.state["chunks"], self.state["sealed"], self.state["digests"]  # raises if it is damaged
+            state = json.loads((folder / "state.json").read_text())
+            self.state = {name: state[name] for name in ("chunks", "sealed", "digests")}  # raises if it is damaged
         except (OSError, ValueError, KeyError, TypeError):
             self.state = {"chunks": {}, "sealed": None, "digests": None}
 
@@ -97,11 +100,11 @@ class _Entry:
             return None
         return Decoded(torch.from_numpy(images), torch.from_numpy(digests))
 
-    def build(self, archive: Archive, names: list[str], size: int | None, digests: np.ndarray) -> Decoded:
+    def build(self, archive: Archive, names: list[str], size: int | None, crop: bool, digests) -> Decoded:
         """Decode the chunks that are missing or damaged, then seal. The caller holds the lock."""
 
         def load(name: str) -> np.ndarray:
-            return decode(archive.read(name), size, f"{archive.prefix}{name} in {archive.path}")
+            return decode(archive.read(name), size, f"{archive.prefix}{name} in {archive.path}", crop=crop)
 
         first = load(names[0])
         shape = (len(names), *first.shape)
@@ -120,16 +123,16 @@ class _Entry:
                     _check_size(image, first, f"{archive.prefix}{name} in {archive.path}")
                     row[:] = image
                 rows.flush()
-                self.state["chunks"][str(c)] = zlib.crc32(rows[part])
+                self.state["chunks"][str(c)] = zlib.crc32(rows[part].data)
                 self._save(sealed=None)
                 bar.update(len(names[part]))
         np.save(self.folder / "digests.npy", digests)
-        self.state["digests"] = zlib.crc32(digests)
+        self.state["digests"] = zlib.crc32(digests.data)
         del rows
         self._save(sealed=self._touched())
         return Decoded(torch.from_numpy(np.load(self.data, mmap_mode="c")), torch.from_numpy(digests))
 
-    def _rows(self, shape: tuple[int, ...]) -> np.ndarray:
+    def _rows(self, shape: tuple[int, ...]) -> np.memmap:
         """The writable rows: those of an interrupted build where they fit, else new ones."""
         try:
             rows = np.load(self.data, mmap_mode="r+")
@@ -139,12 +142,12 @@ class _Entry:
             pass
         self.state["chunks"] = {}
         self.data.unlink(missing_ok=True)
-        return np.lib.format.open_memmap(self.data, mode="w+", dtype=np.uint8, shape=shape)
+        return files.allocate(np.lib.format.open_memmap(self.data, "w+", np.uint8, shape), self.data)
 
     def _strike(self, rows: np.ndarray) -> None:
         """Forget every chunk whose rows no longer have their checksum."""
         chunks = {c: crc for c, crc in self.state["chunks"].items() if int(c) < _chunks(rows)}
-        self.state["chunks"] = {c: crc for c, crc in chunks.items() if zlib.crc32(rows[_part(int(c))]) == crc}
+        self.state["chunks"] = {c: crc for c, crc in chunks.items() if zlib.crc32(rows[_part(int(c))].data) == crc}
 
     def _touched(self) -> list[int]:
         stat = self.data.stat()
@@ -155,13 +158,32 @@ class _Entry:
         files.replace(self.folder / "state.json", json.dumps(self.state).encode())
 
 
-def decode(data: bytes, size: int | None, where: str) -> np.ndarray:
-    """One image file as RGB, (3, H, W) uint8; `where` names it in the error message."""
-    try:
-        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG")).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: a broken PNG
-        raise InputError(f"{where} is truncated or no image: fetch it again, or remove it from the data.") from error
-    if size is not None and image.size != (size, size):
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+
+
+def decode(data: bytes, size: int | None, where: str, *, crop: bool = False) -> np.ndarray:
+    """One image file as RGB, (3, H, W) uint8, as it is shown: turned as its EXIF says, on white where it is
+    transparent, 16-bit grey cut to 8 bits. `where` names it in the error message."""
+    with refusing(where, "expected one of JPEG, PNG, WebP, BMP, GIF and TIFF; fetch it again, or remove it"):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a telephone's JPEG has a preview behind it
+            raise ValueError("it has several frames")
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):
+            values = np.asarray(image)
+            if values.dtype.kind == "f" or not 0 <= values.min() <= values.max() < 2**16:
+                raise ValueError(f"its pixels are {values.dtype} in {values.min()} … {values.max()}")
+            image = Image.fromarray((values >> 8).astype(np.uint8))
+        if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("RGB")
+    if size is not None and crop:
+        scale = size / 0.875 / min(image.size)
+        width, height = (max(size, round(side * scale)) for side in image.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        image = image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
+    elif size is not None and image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 

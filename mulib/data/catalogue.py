@@ -11,6 +11,7 @@ from mulib.data.download import SOURCES
 from mulib.data.readers.ages import AGEDB, UTKFACE, agedb, utkface
 from mulib.data.readers.celeba import CELEBA, MUCAC, celeba, mucac
 from mulib.data.readers.cifar import BATCHES, FOLDERS, cifar10
+from mulib.data.readers.imagenet import IMAGENET
 from mulib.data.readers.mufac import MUFAC, mufac
 from mulib.data.readers.table import table
 from mulib.data.sets import Task
@@ -45,7 +46,7 @@ class Entry:
 def listing() -> list[Entry]:
     """What there is, built-in sets first. Nothing is read, unpacked or downloaded."""
     entries = [Entry(name, True, "built in") for name in BUILT_IN]
-    published = {name: layouts for name, (_, layouts) in READERS.items()}
+    published = {name: layouts for name, (_, layouts) in READERS.items()} | {"imagenet": (IMAGENET,)}
     for name, layouts in (published | {name: (source,) for name, source in SOURCES.items()}).items():
         place = next((place for layout in layouts if (place := layout.find()) is not None), None)
         entries.append(Entry(name, place is not None, layouts[0].how if place is None else str(place)))
@@ -65,5 +66,7 @@ def load(name: str, **options) -> Task:
         known = inspect.signature(function).parameters
         if unknown := set(options) - set(known):
             raise InputError(f"{name} has no option {', '.join(sorted(unknown))}: expected {', '.join(known)}.")
+        if missing := [option for option, p in known.items() if p.default is p.empty and option not in options]:
+            raise InputError(f"{name} needs the option {missing[0]}: give it, as in load({name!r}, {missing[0]}=…).")
         return function(**options)
     raise InputError(f"unknown data set {name!r}: expected one of {', '.join(functions)}.")

@@ -174,9 +174,10 @@ class _Pictures:
 
 def _known(parts: list[torch.Tensor | None], total: int) -> np.ndarray:
     """Numbers for values that all parts have; −1 for all where one of the parts lacks them."""
-    if any(part is None for part in parts):
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
         return np.full(total, -1)
-    values = torch.cat(parts).numpy()
+    values = torch.cat(known).numpy()
     return numbered(values.reshape(len(values), -1))[0]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from mulib.data.archive import Archive, LayoutError
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 
 COLUMNS = ("retain", "forget", "test")
 SCORES = ("accuracy", "error")  # of classes, of values
@@ -83,26 +84,30 @@ class Logits:
         if name not in self.archive:
             raise InputError(f"{self.path} holds no {name}: expected the accuracies of {approach} beside its logits.")
         columns = {column: f"{column}_{SCORES[self.labels.is_floating_point()]}" for column in COLUMNS}
-        try:
-            rows = list(csv.DictReader(io.StringIO(self.archive.text(name))))
+        rows, where = self.archive.rows(name, [*columns.values()]), f"{name} in {self.path}"
+        with refusing(where, "expected numbers, correct the file"):
             shares = {column: [float(row[head]) for row in rows] for column, head in columns.items()}
-        except (KeyError, TypeError, ValueError) as error:
-            expected = "seed, " + " and ".join(", ".join(columns.values()).rsplit(", ", 1))
-            raise InputError(
-                f"{name} in {self.path} cannot be read ({error}): expected the columns {expected}."
-            ) from error
-        if not rows:
-            raise InputError(f"{name} in {self.path} has no rows: expected one per model.")
+        most = math.inf if self.labels.is_floating_point() else 1
+        for row, values in zip(rows, zip(*shares.values(), strict=True), strict=True):
+            if not all(0 <= value <= most and math.isfinite(value) for value in values):
+                raise InputError(f"{row['line']} has {values}: expected shares in 0 … 1, or errors above 0.")
+        models = self.retrained.shape[1] if approach == NULL else self.unlearned(approach).shape[1]
+        if len(rows) != models:
+            raise InputError(f"{where} has {len(rows)} rows for {models} models: expected one each.")
         return {name: torch.tensor(values, dtype=torch.float64) for name, values in shares.items()}
 
     def _load(self, name: str) -> tuple[Tensor, Tensor]:
         """Logits (examples, models, classes) and labels (examples,) of one file."""
         content = self.archive.read(name)
-        try:
+        with refusing(f"{name} in {self.path}", "it may be truncated, fetch it again"):
             array = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise InputError(f"{name} in {self.path} cannot be read, it may be truncated: fetch it again.") from error
-        if array.ndim != 3 or array.dtype.kind != "f" or array.shape[1] < 2 or 0 in array.shape:
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        if (
+            array.ndim != 3
+            or array.dtype not in (np.float16, np.float32, np.float64)
+            or array.shape[1] < 2
+            or 0 in array.shape
+        ):
             found = f"{array.dtype} of shape {array.shape}"
             raise InputError(f"{name} in {self.path} is {found}: expected floats (examples, 1 + models, classes).")
         one_hot = array[:, 0]

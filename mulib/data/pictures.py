@@ -27,7 +27,7 @@ def perceptual_hashes(data: ImageSet) -> np.ndarray:
         if images.shape[1] == 3:
             grey = (grey * grey.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
         small = F.interpolate(grey, (32, 32), mode="bilinear", antialias=True)[:, 0].cpu().numpy()
-        low = scipy.fft.dctn(small, axes=(1, 2))[:, :8, :8].reshape(len(small), 64)
+        low = np.asarray(scipy.fft.dctn(small, axes=(1, 2)))[:, :8, :8].reshape(len(small), 64)
         bits = low > np.median(low, axis=1, keepdims=True)
         hashes.append(np.packbits(bits, axis=1).view(np.uint64)[:, 0])
     return np.concatenate(hashes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 
 Target = str | int
+Named = TypeVar("Named", bound=Target)
 
 
 def only(data: ImageSet, *names: str) -> ImageSet:
@@ -34,13 +36,13 @@ def only(data: ImageSet, *names: str) -> ImageSet:
     return replace(data, labels=data.labels[:, columns], classes=tuple(names))
 
 
-def listed(given: Target | Sequence[Target]) -> tuple[Target, ...]:
+def listed(given: Named | Sequence[Named]) -> tuple[Named, ...]:
     """One name or several, as several.
 
     >>> listed("Eyeglasses")
     ('Eyeglasses',)
     """
-    return (given,) if isinstance(given, str | int) else tuple(given)
+    return (cast(Named, given),) if isinstance(given, str | int) else tuple(given)
 
 
 def position(images: ImageSet, target: Target) -> int:
@@ -62,7 +64,9 @@ def names(images: ImageSet, outputs: Sequence[int]) -> tuple[str, ...]:
     return tuple(images.classes[i] if images.classes else str(i) for i in outputs)
 
 
-def presence(images: ImageSet, targets: Sequence[Target], absent: Sequence[Target] = ()) -> tuple[Tensor, Tensor]:
+def presence(
+    images: ImageSet, targets: Sequence[Target], absent: Target | Sequence[Target] = ()
+) -> tuple[Tensor, Tensor]:
     """Which images have which target, (N, T) bool, and the sign of each target's score, (T,) 1.0 or −1.0.
 
     Raises:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.models import device_of
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.models.modes import evaluating
@@ -38,7 +37,7 @@ def grad_cam(
         raise InputError("there are no images to look at: the image set is empty.")
     result = []
     with evaluating(model), outputs(model, [layer]) as seen:
-        for x, _ in data.to(device_of(model)).batches(batch_size):
+        for x, _ in data.to(model).batches(batch_size):
             with torch.enable_grad():
                 logits = model(x.requires_grad_())  # so that there is a gradient in a frozen model too
             if not 0 <= output < logits.shape[1]:

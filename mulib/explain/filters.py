@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,30 @@ def rank_filters(maps: Tensor, region: Tensor | np.ndarray, *, threshold: float 
         both += (above @ where.flatten(1)[:, :, None].to(maps.dtype)).sum((0, 2))
     iou = both / (marked + region.sum() - both)
     return Ranking(iou, iou.argsort(descending=True, stable=True), *_constant_mask(region))
+
+
+def overlaps(maps: Tensor, region: Tensor | np.ndarray, thresholds: Sequence[float]) -> Tensor:
+    """The IoU of `rank_filters` at several thresholds, in one pass: (T, C).
+
+    Args:
+        maps, region: as for `rank_filters`.
+        thresholds: ascending.
+
+    >>> maps = torch.tensor([0.0, 1.0, 0.5]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    >>> overlaps(maps, torch.ones(2, 8, 8, dtype=torch.bool), [0.4, 0.6]).tolist()
+    [[0.0, 1.0, 1.0], [0.0, 1.0, 0.0]]
+    """
+    region = torch.as_tensor(region).bool()
+    edges, channels = torch.tensor(thresholds), maps.shape[1]
+    bins = len(edges) + 1
+    counts = torch.zeros(2, channels * bins, dtype=torch.int64)
+    for heat, where in zip(maps.split(32), region.split(32), strict=True):
+        level = torch.bucketize(enlarge(heat, *region.shape[1:]), edges, out_int32=True)  # how many it exceeds
+        level += bins * torch.arange(channels, dtype=torch.int32)[:, None, None]
+        counts[0] += torch.bincount(level.flatten(), minlength=channels * bins)
+        counts[1] += torch.bincount(level.transpose(0, 1)[:, where].flatten(), minlength=channels * bins)
+    above = counts.view(2, channels, bins).flip(2).cumsum(2).flip(2)[:, :, 1:].permute(0, 2, 1).double()
+    return (above[1] / (above[0] + region.sum() - above[1])).float()
 
 
 def _constant_mask(region: Tensor) -> tuple[float, Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import cast
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from mulib.kernels.channels import contributions, tap_means
 from mulib.models.wiring import Branch, Wiring
@@ -50,16 +51,19 @@ class Flow(fx.Interpreter):
 
     def edges(self, source: str, sink: str, important: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Edges between channels that are important for the same target: which target, from, to (E,), weight (E,)."""
-        conv, node = self.wiring.traced.get_submodule(sink), self.wiring.nodes[sink].all_input_nodes[0]
+        conv = cast(nn.Conv2d, self.wiring.traced.get_submodule(sink))
+        node = self.wiring.nodes[sink].all_input_nodes[0]
         means = tap_means(self._maps[node] / self._count.view(-1, 1, 1, 1), conv)
-        means = means * sum(self._share(branch) for branch in self.branches[source, sink])[..., None]
+        shares = (self._share(branch) for branch in self.branches[source, sink])
+        means = means * sum(shares, start=torch.zeros(()))[..., None]
         found = []
         for target in range(len(means)):
             ours, theirs = (important[layer][target].nonzero()[:, 0].to(means.device) for layer in (source, sink))
             weight, connected = contributions(conv, means[target], ours, theirs)
             i, j = connected.nonzero(as_tuple=True)
             found.append((torch.full_like(i, target), ours[i], theirs[j], weight[i, j]))
-        return tuple(torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+        targets, sources, sinks, weights = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+        return targets, sources, sinks, weights
 
     def _share(self, branch: Branch) -> Tensor:
         """The part of each channel's signal that comes this way: (T, C), all ways into a layer together 1.
@@ -70,5 +74,5 @@ class Flow(fx.Interpreter):
         return prod((self._part(operands, operand) for operands, operand in branch.joins), start=one)
 
     def _part(self, operands: Sequence[fx.Node], operand: fx.Node) -> Tensor:
-        total = sum(self._sizes[other] for other in operands)
+        total = sum((self._sizes[other] for other in operands), start=torch.zeros(()))
         return torch.where(total > 0, self._sizes[operand] / total, 1 / len(operands))

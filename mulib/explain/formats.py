@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -59,7 +59,7 @@ def from_networkx(graph: networkx.DiGraph) -> EssentialGraph:
         InputError: a graph that it did not make.
     """
     try:
-        about = {name: graph.graph[name] for name in _ABOUT}
+        about: dict[str, Any] = {name: graph.graph[name] for name in _ABOUT}
         about = {name: tuple(value) if isinstance(value, list) else value for name, value in about.items()}
         values: dict[str, list] = {layer: [] for layer in about["layers"]}
         for _, node in graph.nodes(data=True):
@@ -101,5 +101,6 @@ def from_json(text: str) -> EssentialGraph:
 
 
 def _edges(rows: list[tuple[int, int, int, float]]) -> Edges:
-    target, source, sink, weight = zip(*sorted(rows), strict=True) if rows else ((), (), (), ())
-    return Edges(*(torch.tensor(v, dtype=torch.int64) for v in (target, source, sink)), torch.tensor(weight))
+    *ends, weight = zip(*sorted(rows), strict=True) if rows else ((), (), (), ())
+    target, source, sink = (torch.tensor(end, dtype=torch.int64) for end in ends)
+    return Edges(target, source, sink, torch.tensor(weight))

@@ -42,6 +42,7 @@ class EssentialGraph:
         forget: the forgotten targets' names.
         proportion: the share of a layer's channels that counts as important.
         balanced: whether channels that other targets need are spared.
+        per_target: whether what several forgotten targets need counts several times, as in the released code.
         counts: how many images each target's values are the mean of.
         values: by layer, (T, C) float32, the channel weights.
         edges: by (layer, layer it feeds).
@@ -56,6 +57,7 @@ class EssentialGraph:
     counts: tuple[int, ...]
     values: dict[str, Tensor]
     edges: dict[tuple[str, str], Edges]
+    per_target: bool = False
 
     @property
     def important(self) -> dict[str, Tensor]:
@@ -65,7 +67,8 @@ class EssentialGraph:
     @property
     def balance(self) -> dict[str, Tensor]:
         """By layer, (C,) int64: T if important for a forgotten target, less one per other target that needs it."""
-        return {layer: balance(important, self._forgotten) for layer, important in self.important.items()}
+        options = {"per_target": self.per_target}
+        return {layer: balance(important, self._forgotten, **options) for layer, important in self.important.items()}
 
     @property
     def pruned(self) -> dict[str, Tensor]:
@@ -79,6 +82,7 @@ class EssentialGraph:
         proportion: float | None = None,
         forget: Sequence[str] | str | None = None,
         balanced: bool | None = None,
+        per_target: bool | None = None,
     ) -> EssentialGraph:
         """The same measurements read with another setting; nothing runs again.
 
@@ -96,6 +100,7 @@ class EssentialGraph:
             proportion=proportion,
             forget=forget,
             balanced=self.balanced if balanced is None else balanced,
+            per_target=self.per_target if per_target is None else per_target,
         )
         important = other.important
         kept = {pair: _both_important(edges, important, *pair) for pair, edges in self.edges.items()}

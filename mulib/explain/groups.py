@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.similarity import channel_similarity, group_loss
 from mulib.kernels.spectral import spectral_groups
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.models.hooks import layer as find
 from mulib.models.hooks import outputs
 from mulib.predict import stream
@@ -135,8 +134,8 @@ def identify(
     if weight < 0 or not 0 <= decay < 1 or every < 1:
         raise InputError(f"weight {weight}, decay {decay}, every {every}: expected ≥ 0, in [0, 1) and ≥ 1.")
     find(model, layer)
-    identified = copy.deepcopy(model)
-    data = data.to(device_of(model))  # once, not at every clustering
+    identified = copied(model)
+    data = data.to(model)  # once, not at every clustering
     per_epoch = data.steps(recipe.batch_size)
     objective = _Grouping(data, layer, k, weight, decay, every * per_epoch, until * per_epoch, seed)
     fit(identified, data, recipe, seed=seed, objective=objective, on_step=on_step, progress=progress)
@@ -154,13 +153,15 @@ class _Grouping:
         self.step, self.labels, self.mean = 0, None, None
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        if self.step % self.every == 0 and (self.step < self.until or self.labels is None):
+        labels = self.labels
+        if labels is None or (self.step % self.every == 0 and self.step < self.until):
             found = _groups(model, self.data, self.layer, self.k, self.seed, 256)
-            self.labels, self.k = found.labels.to(x.device), found.k
+            labels, self.k = found.labels.to(x.device), found.k
+            self.labels = labels
         self.step += 1
         with outputs(model, [self.layer]) as seen:
             loss = loss_of(model(x), y)
         maps = seen[self.layer].float()
         mean = maps.detach().mean(0)
         self.mean = mean if self.mean is None else torch.lerp(mean, self.mean, self.decay)
-        return loss + self.weight * group_loss(maps, self.labels, self.mean)
+        return loss + self.weight * group_loss(maps, labels, self.mean)

@@ -90,7 +90,7 @@ def channel_importance(
     outputs = tuple(position(images, target) for target in targets)
     has, signs = presence(images, targets, absent)
     device, used = device_of(model), has.any(1).nonzero()[:, 0]
-    chosen, has, signs = images.subset(used).to(device), has[used], signs.to(device)
+    chosen, has, signs = images.subset(used).to(model), has[used], signs.to(device)
     found: list[tuple[Tensor, Tensor, list[Tensor]]] = []
     with probed(model, layers) as probes:
         for start in range(0, len(used), batch_size):

@@ -4,18 +4,3 @@ from mulib.faces.pen import REGIONS
 from mulib.faces.people import AGE_GROUPS, ATTRIBUTES, REGION_OF, Faces, at_age, counterfactual
 from mulib.faces.render import masks, render
 from mulib.faces.sampling import CORRELATIONS, FREQUENCIES, sample
-
-__all__ = [
-    "AGE_GROUPS",
-    "ATTRIBUTES",
-    "CORRELATIONS",
-    "FREQUENCIES",
-    "REGIONS",
-    "REGION_OF",
-    "Faces",
-    "at_age",
-    "counterfactual",
-    "masks",
-    "render",
-    "sample",
-]

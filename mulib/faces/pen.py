@@ -135,7 +135,7 @@ def _blend(image: np.ndarray, polygons: np.ndarray, ink: Sequence[float], alpha:
     window, polygons = _around(image, polygons)
     if window.size:
         top = window.copy()
-        cv2.fillPoly(top, polygons, ink, cv2.LINE_AA, 4)
+        cv2.fillPoly(top, list(polygons), ink, cv2.LINE_AA, 4)
         low = window.astype(np.int32)
         window[:] = low + ((top - low) * round(alpha * 256) + 128 >> 8)
 
@@ -145,7 +145,7 @@ def _mark(plane: np.ndarray, polygons: np.ndarray, bits: int, hides: bool) -> No
     window, polygons = _around(plane, polygons)
     if window.size:
         share = np.zeros(window.shape, np.uint8)
-        cv2.fillPoly(share, polygons, 255, cv2.LINE_AA, 4)
+        cv2.fillPoly(share, list(polygons), (255,), cv2.LINE_AA, 4)
         if hides:  # eroded: a pixel at the rim keeps a trace of what lies below
             window[cv2.erode(share, _NEAR) == 255] &= _bits("figure")
         window[share > 0] |= bits

@@ -51,6 +51,7 @@ class Faces:
         picture: (N,) int64, which picture of that person: pose, light, background, occlusion, noise.
         attributes: (N, 11) bool, in the order of `ATTRIBUTES`.
         age: (N,) float64 years, 0 … 80. The attribute Young says age < 46.
+        posed: whether heads stand anywhere in the frame, nearer or further, and leaning; else they are aligned.
     """
 
     seed: int
@@ -58,6 +59,7 @@ class Faces:
     picture: np.ndarray
     attributes: np.ndarray
     age: np.ndarray
+    posed: bool = False
 
     def __post_init__(self):
         n = len(self.identity)

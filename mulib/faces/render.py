@@ -84,7 +84,7 @@ def draw(faces: Faces, size: int, out: np.ndarray) -> None:
         sigma = (0.45, 0.75)[f.blur[i] - 1] * size / 64
         small[i] = cv2.GaussianBlur(small[i], (2 * _reach(size) + 1,) * 2, sigma)
     field = upsampled(np.rint(256 * light(f, relief(f, pen, fine))), size) >> 10  # in 1/1024
-    value = small.transpose(0, 3, 1, 2) * field
+    value = np.multiply(small.transpose(0, 3, 1, 2), field, dtype=np.int32)
     bank, count = noise(), 3 * size * size
     for i, (start, level) in enumerate(zip(f.noise_from.tolist(), f.noise.astype(np.int32), strict=True)):
         value[i] += bank[start : start + count].reshape(3, size, size) * level

@@ -47,6 +47,8 @@ LIGHT_HAIR = (0.12, 0.2, 0.2, 0.15, 0.12, 0.09, 0.07, 0.05)  # of people with li
 DARK_HAIR = (0.4, 0.35, 0.2, 0.05, 0, 0, 0, 0)
 LIGHT_EYES = (0.25, 0.22, 0.18, 0.22, 0.13)
 DARK_EYES = (0.6, 0.3, 0.06, 0.04, 0)
+LEAN = 0.15  # tangent of half the angle: a head leans by up to 17°
+REACH = 0.72  # from the middle of a head to its chin, in face units: a posed face stays within the frame
 
 
 class Look(SimpleNamespace):
@@ -98,10 +100,15 @@ def person(faces: Faces) -> Look:
 def accidents(faces: Faces) -> Look:
     """Everything about a picture that is neither person nor attribute nor age."""
     d, z = Dice(faces.seed, 23, faces.identity, faces.picture), Look()
-    half = np.clip(d.bell(0.05), -0.15, 0.15)  # tangent of half the angle: a head leans by up to 17°
-    z.cos, z.sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
+    half = np.clip(d.bell(0.05), -LEAN, LEAN)
     z.yaw, z.pitch = np.clip(d.bell(0.075), -0.16, 0.16), np.clip(d.bell(0.04), -0.09, 0.09)
     z.x, z.y, z.scale = d.bell(0.075), 0.03 + d.bell(0.05), d.flat(0.80, 1.06)
+    if faces.posed:
+        p = Dice(faces.seed, 29, faces.identity, faces.picture)  # of its own: all else about the picture stays
+        half, z.scale = p.flat(-LEAN, LEAN), p.flat(0.78, 1.08)
+        room = 1 - REACH * z.scale
+        z.x, z.y = p.flat(-1, 1) * room, p.flat(-1, 1) * room
+    z.cos, z.sin = (1 - half * half) / (1 + half * half), 2 * half / (1 + half * half)
     x, y = d.flat(-1, 1), np.where(d.flat() < 0.85, -1, 1) * d.flat(0.15, 1)  # light mostly from above
     norm = np.sqrt(x * x + y * y)
     z.light_x, z.light_y, z.contrast = x / norm, y / norm, d.flat(0.06, 0.24)

@@ -24,13 +24,15 @@ def top_channels(values: Tensor, proportion: float) -> Tensor:
     return torch.zeros_like(values, dtype=torch.bool).scatter_(-1, chosen, True)
 
 
-def balance(important: Tensor, forget: Tensor) -> Tensor:
+def balance(important: Tensor, forget: Tensor, *, per_target: bool = False) -> Tensor:
     """T·[important for a forgotten target] − how many other targets need it: (T, C) bool, (T,) bool → (C,) int64.
 
-    Above T − 1 is what is essential for a forgotten target and for no other.
+    Above T − 1 is what is essential for a forgotten target and for no other. With `per_target`, as in the released
+    code, T counts once for each forgotten target that needs the channel: what two of them need is then above T − 1
+    even where another target needs it as well.
     """
-    ours, others = important[forget].any(0), important[~forget].sum(0)
-    return len(forget) * ours.long() - others
+    ours, others = important[forget].sum(0), important[~forget].sum(0)
+    return len(forget) * (ours if per_target else ours.clamp(max=1)) - others
 
 
 def tap_means(maps: Tensor, conv: nn.Conv2d) -> Tensor:

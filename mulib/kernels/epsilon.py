@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mulib.kernels.dispatch import fused
+
 # A Gaussian fitted to identical values would be a point mass. It gets this width (in logits or nats), which is
 # below what float32 logits of ordinary size resolve, so that the density exists and equal values stay equal.
 MIN_STD = 1e-6
@@ -51,6 +53,54 @@ def log_likelihood_ratio(x: Tensor, numerator: tuple, denominator: tuple) -> Ten
     (mean_n, std_n), (mean_d, std_d) = numerator, denominator
     ratio = ((x - mean_d) / std_d).square_().sub_(((x - mean_n) / std_n).square_()).mul_(0.5)
     return ratio.add_(std_d.log() - std_n.log()).round_(decimals=DECIMALS).add_(0.0)  # + 0 turns −0 into 0
+
+
+STATISTICS = {"hinge": hinge, "loss": cross_entropy, "residual": residual}
+
+
+@fused
+def attack(
+    unlearned: Tensor, retrained: Tensor, labels: Tensor, delta: float, statistic: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The attack whole, from logits to ε.
+
+    Args:
+        unlearned, retrained: finite logits, (E, Mu, C) and (E, Mr, C); (E, M, 1) for "residual".
+        labels: (E,) int64, or float64 values for "residual".
+        statistic: of `STATISTICS`.
+
+    Returns:
+        ε per example as `epsilon_at` gives it, (E,), and the statistic of either side, (E, Mu) and (E, Mr), float64.
+    """
+    reduce = STATISTICS[statistic]
+    u, r = reduce(unlearned, labels), reduce(retrained, labels)
+    negative, positive = orient(*scores(u, r, u, r, statistic))
+    _, fp, fn = error_counts(negative, positive)
+    return epsilon_at(fp, fn, negative.shape[1], positive.shape[1], delta), u, r
+
+
+def scores(u: Tensor, r: Tensor, fit_u: Tensor, fit_r: Tensor, statistic: str) -> tuple[Tensor, Tensor]:
+    """Scores of unlearned `u` and retrained `r` models by an attack fitted to `fit_u` and `fit_r`: all (E, M).
+
+    The likelihood ratio of two fitted Gaussians; the loss is a score itself, as in the released attack.
+    """
+    if statistic == "loss":
+        return u.round(decimals=DECIMALS), r.round(decimals=DECIMALS)
+    fits = gaussian(fit_u), gaussian(fit_r)
+    return log_likelihood_ratio(u, *fits), log_likelihood_ratio(r, *fits)
+
+
+def flipped(score_u: Tensor, score_r: Tensor) -> Tensor:
+    """(E, 1) bool: where the retrained models score higher by the median, and so are the positives."""
+    return (median(score_r) > median(score_u))[:, None]
+
+
+def orient(score_u: Tensor, score_r: Tensor, flip: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """(negative, positive): the positives are the side that scores higher. Sides of unequal size keep their roles
+    and change sign instead, which gives the same thresholds."""
+    flip = flipped(score_u, score_r) if flip is None else flip
+    sign = torch.where(flip, -1.0, 1.0)
+    return score_r * sign, score_u * sign
 
 
 def sort_rows(x: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mulib.kernels.dispatch import fused
+
 
 def enlarge(maps: Tensor, height: int, width: int) -> Tensor:
     """Maps resized bilinearly to half of height × width and from there to it, in one step: (…, h, w) → (…, H, W).
@@ -23,12 +25,12 @@ def enlarge(maps: Tensor, height: int, width: int) -> Tensor:
     >>> enlarge(torch.rand(8, 14, 14), 224, 224).shape
     torch.Size([8, 224, 224])
     """
-    rows, columns = (_resizing(*size).to(maps) for size in ((maps.shape[-2], height), (maps.shape[-1], width)))
+    rows, columns = (resizing(*size).to(maps) for size in ((maps.shape[-2], height), (maps.shape[-1], width)))
     return rows @ maps @ columns.T
 
 
 @lru_cache(maxsize=32)
-def _resizing(size: int, target: int) -> Tensor:
+def resizing(size: int, target: int) -> Tensor:
     """The matrix (target, size) of two bilinear resizings of a row, over max(size, target // 2), in float64."""
     row = torch.eye(size, dtype=torch.float64)[:, None]
     for length in (max(size, target // 2), target):
@@ -36,6 +38,7 @@ def _resizing(size: int, target: int) -> Tensor:
     return row[:, 0].T.contiguous()
 
 
+@fused
 def mask_where_active(images: Tensor, maps: Tensor, threshold: float = 0.2) -> Tensor:
     """The images, 0 in all channels wherever the enlarged map exceeds `threshold`.
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mulib.kernels.dispatch import fused
+
 
 def ascend(
     objective: Callable[[Tensor], Tensor], x: Tensor, *, steps: int, size: Tensor | float, low: Tensor, high: Tensor
@@ -34,10 +36,22 @@ def ascend(
     tensor([0.5200, 1.0000])
     """
     moved = x.detach().clone()
+    size = torch.as_tensor(size, dtype=x.dtype, device=x.device)
+    shown = moved.clamp(low, high)
     for _ in range(steps):
-        shown = moved.clamp(low, high).requires_grad_()
+        shown.requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(objective(shown), shown)
-        inside = moved == shown.detach()
-        moved.add_(gradient.sign().mul_(size).mul_(inside))
-    return moved.clamp_(low, high)
+        shown = step(moved, gradient, size, low, high)
+    return shown.detach()
+
+
+@fused
+def step(moved: Tensor, gradient: Tensor, size: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """One step of `ascend`: moves `moved` in place, and returns it clamped, as a new tensor.
+
+    A gradient of 0 moves nothing, nor does one that is NaN in the Triton kernel (in torch it gives NaN).
+    """
+    inside = (moved >= low) & (moved <= high)
+    moved.add_(gradient.sign().mul_(size).mul_(inside))
+    return moved.clamp(low, high)

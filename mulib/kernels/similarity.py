@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mulib.errors import InputError
+from mulib.kernels.dispatch import fused
 
 EPSILON = 1e-5  # the published guard of the group loss's denominator
 # Rounding leaves about (1e-7)² of its mean square to a map that never changes.
@@ -42,10 +43,10 @@ def channel_similarity(batches: Iterable[Tensor]) -> Tensor:
     >>> channel_similarity(torch.rand(512, 256, 14, 14).split(32)).shape
     torch.Size([256, 256])
     """
-    images, shift = 0, None
+    images, shift, total, products = 0, *torch.empty(3, 0)
     for maps in batches:
         maps = maps.flatten(2)
-        if shift is None:  # about the first batch's mean the sums stay small, and nothing cancels
+        if not images:  # about the first batch's mean the sums stay small, and nothing cancels
             shift = maps.mean(0)
             total = torch.zeros_like(shift, dtype=torch.float64)
             products = total.new_zeros(len(shift), len(shift))
@@ -72,6 +73,7 @@ def _products(rows: Tensor, block: int = 64) -> Tensor:
     return result.triu_() + result.triu(1).T
 
 
+@fused
 def group_loss(maps: Tensor, groups: Tensor, mean: Tensor) -> Tensor:
     """−Σ_k (Σ_{i,j∈A_k} s_ij) / (Σ_{i∈A_k} Σ_j s_ij + ε): how alike channels are within their groups, against all.
 
@@ -94,9 +96,20 @@ def group_loss(maps: Tensor, groups: Tensor, mean: Tensor) -> Tensor:
     return _GroupLoss.apply(maps.flatten(2), groups, mean.flatten(1))
 
 
-class _GroupLoss(torch.autograd.Function):
-    """Value and gradient; with r_k = N_k/D_k, −∂/∂S_bk = (2 S_bk/D_k − r_k/D_k T_b − Σ_l r_l/D_l S_bl) / B."""
+def value_and_slope(sums: Tensor, size: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """The loss, and its slope at each sum: S_bk (B, K, P), |A_k| (K,), C → scalar, (B, K, P).
 
+    With r_k = N_k/D_k, −∂/∂S_bk = (2 S_bk/D_k − r_k/D_k T_b − Σ_l r_l/D_l S_bl) / B.
+    """
+    size, whole = size.to(sums.dtype), sums.sum(1, keepdim=True)
+    inside = sums.square().sum(2).mean(0) + size.square()
+    rows = (sums * whole).sum(2).mean(0) + size * channels + EPSILON
+    share = (inside / rows / rows)[:, None]
+    slope = (share * whole + (share * sums).sum(1, keepdim=True) - 2 * sums / rows[:, None]) / len(sums)
+    return -(inside / rows).sum(), slope
+
+
+class _GroupLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, maps: Tensor, groups: Tensor, mean: Tensor) -> Tensor:
         z = maps - mean
@@ -104,14 +117,9 @@ class _GroupLoss(torch.autograd.Function):
         length.masked_fill_(length == 0, torch.inf)  # so that z and its gradient are 0
         z.div_(length)
         members = F.one_hot(groups).to(z.dtype)
-        size, sums = members.sum(0), members.T @ z
-        whole = sums.sum(1, keepdim=True)
-        inside = sums.square().sum(2).mean(0) + size.square()
-        rows = (sums * whole).sum(2).mean(0) + size * len(groups) + EPSILON
-        share = (inside / rows / rows)[:, None]
-        slope = (share * whole + (share * sums).sum(1, keepdim=True) - 2 * sums / rows[:, None]) / len(z)
+        loss, slope = value_and_slope(members.T @ z, members.sum(0), len(groups))
         ctx.save_for_backward(z, length, slope, groups)
-        return -(inside / rows).sum()
+        return loss
 
     @staticmethod
     @once_differentiable

@@ -66,7 +66,8 @@ def spectral_groups(similarity: Tensor, k: int | None = None, seed: int = 0) -> 
     degree = similarity.double().sum(1) - similarity.diagonal().double()
     scale = degree.clamp_min(torch.finfo(values.dtype).tiny).rsqrt()
     points = (vectors[:, :k] * scale[:, None]).cpu().numpy()
-    found = KMeans(k, n_init=10, tol=0.0, random_state=seed).fit_predict(points)
+    clusters = KMeans(k, n_init=10, tol=0.0, random_state=seed)  # pyright: ignore[reportArgumentType] - says "auto"
+    found = clusters.fit_predict(points)
     return _by_appearance(torch.from_numpy(found).long().to(values.device)), values
 
 

@@ -2,6 +2,4 @@
 
 from mulib.models.resnet import ResNet18, identifier, resnet18
 from mulib.models.unet import Remover, remover
-from mulib.models.weights import device_of, reinitialise
-
-__all__ = ["Remover", "ResNet18", "device_of", "identifier", "reinitialise", "remover", "resnet18"]
+from mulib.models.weights import answer, copied, device_of, logits, reinitialise

@@ -37,7 +37,8 @@ class Remover(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
-        nn.init.constant_(self.last[-1].bias, OPEN)
+        *_, bias = self.last.parameters()
+        nn.init.constant_(bias, OPEN)
 
     def mask(self, x: Tensor) -> Tensor:
         """m(x), (N, 1, height, width) in (0, 1): 1 where the image stays as it is.
@@ -64,7 +65,7 @@ class Remover(nn.Module):
 
 def _down(depth: int, inputs: int, outputs: int) -> nn.Sequential:
     """Halve; the first sees pixels, and the innermost may be a single one: neither is normalised."""
-    layers = [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)]
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)]
     if depth:
         layers.insert(0, nn.LeakyReLU(0.2))
     if 0 < depth < HALVINGS - 1:

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,6 +18,7 @@ from mulib.models.modes import evaluating
 _SAME_CHANNEL = (
     nn.Identity,
     nn.BatchNorm2d,
+    nn.ZeroPad2d,
     nn.modules.dropout._DropoutNd,
     nn.modules.pooling._MaxPoolNd,
     nn.modules.pooling._AvgPoolNd,
@@ -67,7 +69,7 @@ class Wiring:
             raise InputError(f"{why}: expected a forward without branches on values; take another model.") from error
         self._modules = dict(self.traced.named_modules())
         nodes = [node for node in self.traced.graph.nodes if isinstance(self._module(node), nn.Conv2d)]
-        self.nodes: dict[str, fx.Node] = {node.target: node for node in nodes}
+        self.nodes: dict[str, fx.Node] = {str(node.target): node for node in nodes}
         if not nodes:
             raise InputError(f"this {type(model).__name__} has no convolution: expected one; take another model.")
         if len(self.nodes) < len(nodes):
@@ -95,7 +97,7 @@ class Wiring:
         """The batch norm right behind `layer`, if there is one."""
         users = list(self.nodes[layer].users)
         found = len(users) == 1 and isinstance(self._module(users[0]), nn.BatchNorm2d)
-        return users[0].target if found else None
+        return str(users[0].target) if found else None
 
     def check(self, layers: Iterable[str]) -> None:
         """Raise InputError unless `layers` names convolutions, at least one."""
@@ -119,14 +121,15 @@ class Wiring:
 
     def _behind(self, node: fx.Node, joins: tuple):
         if node.target in self.nodes:
-            yield Branch(node.target, joins)
+            yield Branch(str(node.target), joins)
             return
         inputs = tuple(node.all_input_nodes)
         if node.op == "placeholder":
             return
         if len(inputs) > 1 and node.target in _JOINS:
             for operand in inputs:
-                yield from self._behind(operand, (*joins, (inputs, operand)))
+                if not self._is_gate(node, operand):
+                    yield from self._behind(operand, (*joins, (inputs, operand)))
         elif len(inputs) == 1 and (self._keeps_channels(node) or node.target in _JOINS):
             yield from self._behind(inputs[0], joins)
         else:
@@ -134,13 +137,24 @@ class Wiring:
             kind = type(step).__name__ if step is not None else getattr(node.target, "__name__", node.target)
             raise InputError(f"channels cannot be followed through {kind} ({node}): take one layer, or another model.")
 
+    def _is_gate(self, node: fx.Node, operand: fx.Node) -> bool:
+        """Whether `operand` scales the channels of a product by numbers that mix all of them, as squeeze-and-excitation
+        does: behind it stand linear layers, with no convolution between."""
+        if node.target in (operator.add, operator.iadd, torch.add, "add", "add_"):
+            return False
+        while operand.target not in self.nodes and operand.all_input_nodes:
+            if isinstance(self._module(operand), nn.Linear):
+                return True
+            operand = operand.all_input_nodes[0]
+        return False
+
     def _keeps_channels(self, node: fx.Node) -> bool:
         if node.op == "call_module":
             return isinstance(self._module(node), _SAME_CHANNEL)
         return getattr(node.target, "__name__", node.target) in _SAME_CHANNEL_NAMES
 
     def _module(self, node: fx.Node) -> nn.Module | None:
-        return self._modules.get(node.target) if node.op == "call_module" else None
+        return self._modules.get(str(node.target)) if node.op == "call_module" else None
 
     @cached_property
     def head(self) -> str | None:
@@ -177,7 +191,7 @@ def switch_off(model: nn.Module, channels: Mapping[str, Tensor], wiring: Wiring 
     wiring = wiring or Wiring(model)
     for layer, index in channels.items():
         wiring.check([layer])
-        conv = model.get_submodule(layer)
+        conv = cast(nn.Conv2d, model.get_submodule(layer))
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < conv.out_channels:
             found = f"{int(index.min())} … {int(index.max())}"
             raise InputError(f"{layer} has no channels {found}: expected 0 … {conv.out_channels - 1}.")

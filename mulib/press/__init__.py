@@ -2,4 +2,5 @@
 
 import sys
 
-sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's grammar of addresses: seconds to import, never used here
+# jsonschema's grammar of addresses takes seconds to import and is never used here; None stops an import.
+sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType]

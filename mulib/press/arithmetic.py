@@ -6,7 +6,8 @@ that they read; `DECIDES` says which claim each of them decides.
 
 from functools import partial
 
-from scipy.stats import spearmanr
+import numpy as np
+from scipy.stats import rankdata
 
 from mulib.audit import final_score
 
@@ -63,7 +64,8 @@ def js_measures(paper, table):
     correlation alone is at least 0.5.
     """
     distance, score, accuracy = (printed(paper, table, c) for c in ("js_distance", "forgetting_score", "test_accuracy"))
-    agree = float(spearmanr(list(distance.values()), [score[key] for key in distance]).statistic)
+    ranks = rankdata([list(distance.values()), [score[key] for key in distance]], axis=1)
+    agree = float(np.corrcoef(ranks)[0, 1])  # Spearman's
     ruined = [
         key
         for key in distance
@@ -93,7 +95,7 @@ def cheaper_than_a_twentieth(paper):
     whole = passes.pop("retrained")
     shares = {key: 100 * count / whole for key, count in passes.items()}
     exact, rounded = (sum(share <= 5 for share in values) for values in (shares.values(), map(round, shares.values())))
-    dearest = max(shares, key=shares.get)
+    dearest = max(shares, key=shares.__getitem__)
     word = "reproduced" if exact == len(shares) else "partial" if 2 * rounded > len(shares) else "failed"
     return word, (
         f"{exact} of {len(shares)} are at most 5 % of the passes of retraining, {rounded} after rounding; "
@@ -123,7 +125,7 @@ def low_forget_accuracy(paper):
     """
     forget, epsilon = (printed(paper, "table1", column) for column in ("forget_accuracy", "epsilon"))
     forget, epsilon = ({k: v for k, v in values.items() if k != "baseline"} for values in (forget, epsilon))
-    low = min(forget, key=forget.get)
+    low = min(forget, key=forget.__getitem__)
     place = 1 + sum(value > epsilon[low] for value in epsilon.values())
     word = "reproduced" if place <= 2 else "partial" if place < len(epsilon) else "failed"
     return word, (

@@ -46,12 +46,8 @@ def check_source(notebook):
 
 def check_executed(notebook):
     """Return what is wrong with an executed and tidied notebook (nbformat node) as a page of the book."""
-    return [
-        *_check_outputs(notebook),
-        *_check_controls(notebook),
-        *_check_glue(notebook),
-        *_check_size(notebook),
-    ]
+    checks = _check_outputs, _check_controls, _check_glue, _check_size
+    return [finding for check in checks for finding in check(notebook)]
 
 
 def numbered(notebook):
@@ -96,7 +92,8 @@ def _check_controls(notebook):
     found = []
     for model in sorted(tidy.shown_models(notebook)):
         name = state[model]["model_name"]
-        if name in CONTROLS and model not in linked:
+        wire = "mulib-wire" in state[model]["state"].get("_dom_classes", [])  # hidden: from a picker to the kernel
+        if name in CONTROLS and model not in linked and not wire:
             label = state[model]["state"].get("description", "")
             found.append(
                 f"the {name.removesuffix('Model')} {label!r} is linked to nothing and is dead in the page; "

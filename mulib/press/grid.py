@@ -8,15 +8,18 @@ import io
 import itertools
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 from mulib.files import replace
-from mulib.press.record import Record, digest
+from mulib.press.record import Record, digest, found, sources
 from mulib.press.runs import TIERS, execute_one, find_notebooks, plan
 
+MOST = 10_000  # runs of a block
 KEYS = ("notebooks", "tier", "seeds", "datasets", "parameters")
 
 
@@ -29,23 +32,35 @@ def read_grid(root, path, timeout=0):
     Raises:
         InputError: no such file, no YAML, an unknown key, an empty list, or a parameter that a notebook does not have.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as a grid ({error}): expected YAML with {', '.join(KEYS)}.") from None
+    with refusing(str(path), f"expected a grid, YAML with {', '.join(KEYS)}"):
+        text = Path(path).read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):
+            raise ValueError("it has aliases, which can stand for anything")
+        content = yaml.load(text, _Loader)
     blocks = content if isinstance(content, list) else [content]
     runs = [run for block in blocks for run in _block(root, path, block, timeout)]
     return list({run.output: run for run in runs}.values())  # what two blocks ask for is run once
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-2 is a number, as in JSON and in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def _block(root, path, block, timeout):
     if not isinstance(block, dict) or (unknown := set(block) - set(KEYS)):
-        what = ", ".join(sorted(unknown)) if isinstance(block, dict) else repr(block)
+        what = ", ".join(sorted(map(str, unknown))) if isinstance(block, dict) else repr(block)
         raise InputError(f"{path} has {what}: expected a mapping of {', '.join(KEYS)}.")
     tier = block.get("tier", "quick")
     if tier not in TIERS:
         raise InputError(f"{path} has tier {tier!r}: expected one of {', '.join(TIERS)}.")
-    varied = dict(block.get("parameters") or {})
+    if not isinstance(varied := block.get("parameters") or {}, dict):
+        raise InputError(f"{path} has parameters: {varied!r}, expected names with a value or a list of values each.")
+    varied = dict(varied)
     if "datasets" in block:
         varied["dataset"] = block["datasets"]
     lists = {name: values if isinstance(values, list) else [values] for name, values in varied.items()}
@@ -54,6 +69,8 @@ def _block(root, path, block, timeout):
         if not isinstance(values, list) or (not values and what != "notebooks"):
             raise InputError(f"{path} has {what}: {values!r}, expected a list of at least one.")
     notebooks = find_notebooks(root, [_name(name) for name in names])
+    if (size := math.prod(map(len, [notebooks, seeds, *lists.values()]))) > MOST:
+        raise InputError(f"{path} asks for {size:,} runs: expected {MOST:,} at most.")
     for values in itertools.product(*lists.values()):
         yield from plan(root, notebooks, tier, seeds, dict(zip(lists, values, strict=True)), timeout)
 
@@ -73,25 +90,50 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
 
     try:
         client = Client(scheduler, timeout=timeout)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise InputError(
             f"no Dask scheduler answers at {scheduler} ({error}): start one, and give its address."
         ) from None
     with client:
-        threads = client.nthreads()  # {worker: how many runs it takes at a time}
+        threads: Any = client.nthreads()  # {worker: how many runs it takes at a time}
         if not threads:
             raise InputError(f"the scheduler at {scheduler} has no worker: start one with `dask worker {scheduler}`.")
+        root, asked = runs[0].root if runs else ".", sorted({run.notebook for run in runs})
+        mine = machine(root, asked)
+        try:
+            others = dict(client.run(machine, root, asked))  # type: ignore[arg-type] - a coroutine only where asked for
+        except Exception as error:  # such as a worker without mulib
+            raise InputError(f"a worker cannot say what it has ({error}): install this mulib on all of them.") from None
+        for worker, theirs in others.items():
+            if other := [what for what in mine if theirs[what] != mine[what]]:
+                raise InputError(
+                    f"the worker {worker} has other {' and '.join(other)} than this machine: make them the"
+                    " same; nothing was started."
+                )
         share = max(threads.values())
         futures = {
             client.submit(execute_one, run, share, force, retries, key=_key(run, force), pure=False): run
             for run in runs
         }
-        for future in as_completed(futures):
-            if error := future.exception():
-                result = {"error": f"its worker was lost ({type(error).__name__})", "details": str(error)}
-            else:
-                result = future.result()
-            yield futures[future], result
+        left, lost = dict(futures), None
+        try:
+            for future in as_completed(futures):
+                if error := future.exception():
+                    result = {"error": f"its worker was lost ({type(error).__name__})", "details": str(error)}
+                else:
+                    result = future.result()
+                yield left.pop(future), result
+        except Exception as error:  # whatever distributed raises when nobody answers any more
+            lost = error
+        for run in left.values():  # a run that a worker finished meanwhile has its record
+            done = {"skipped": True} if run.done() else {"error": f"the scheduler was lost ({lost})", "details": ""}
+            yield run, done
+
+
+def machine(root, notebooks):
+    """Return what must be the same where a run is executed: the sources of mulib, the notebooks and the data."""
+    there = {path: digest(Path(path).read_bytes()) if Path(path).is_file() else None for path in notebooks}
+    return {"sources of mulib": sources(), "notebooks": there, "data": found()}
 
 
 def _key(run, force):
@@ -115,7 +157,7 @@ def table(runs):
     rows = [row for record in records for row in _rows(record, varied)]
     frame = pandas.DataFrame(rows, columns=[*columns, "commit", "dirty", "gpu", "started"])
     for name in varied:  # a column of Parquet has one type
-        if frame[name].map(type).nunique() > 1:
+        if len({type(value) for value in frame[name]}) > 1:
             frame[name] = frame[name].map(str)
     return frame
 
@@ -140,7 +182,8 @@ def write_table(runs, path):
     frame.to_parquet(parquet, index=False)
     path = Path(path)
     replace(path.with_suffix(".parquet"), parquet.getvalue())
-    replace(path.with_suffix(".csv"), frame.to_csv(index=False).encode())
+    words = frame.map(lambda cell: f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" else cell)
+    replace(path.with_suffix(".csv"), words.to_csv(index=False).encode())  # a spreadsheet would run such words
     return path.with_suffix(".parquet"), path.with_suffix(".csv")
 
 
@@ -154,6 +197,7 @@ def track(run):
     """
     try:
         import wandb
+        from wandb.errors import UsageError
     except ImportError:
         raise InputError("--track wandb needs the package wandb: run `pip install wandb`.") from None
     record, folder = Record.read(run.record), Path(run.root) / "_executed" / "wandb"
@@ -170,7 +214,7 @@ def track(run):
             config=config | {"came_from": record.came_from},
             settings=wandb.Settings(silent=True, console="off"),
         )
-    except wandb.errors.UsageError as error:
+    except UsageError as error:
         raise InputError(f"wandb refuses ({error}): run `wandb login`, or set WANDB_MODE=offline.") from None
     sent.summary.update(
         {**record.metrics, **record.came_out["timings"], "peak_memory_mb": record.came_out["peak_memory_mb"]}

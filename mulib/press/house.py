@@ -77,8 +77,7 @@ def picture(graph):
     """Return the rooms as SVG: a band per floor, an arrow per import that no chain of other arrows already says."""
     places, parts, titles = {}, [], []
     for level, (title, names) in enumerate(FLOORS):
-        top = (len(FLOORS) - 1 - level) * BAND
-        here = [name for name in names if name in graph]
+        top, here = (len(FLOORS) - 1 - level) * BAND, [name for name in names if name in graph]
         parts.append(f'<rect class="floor" x="0" y="{top}" width="{WIDTH}" height="{BAND - 6}" rx="6"/>')
         titles.append(f'<text class="title" x="10" y="{top + LABEL - 4}">{level + 1}  {escape(title)}</text>')
         step = WIDTH / len(here)
@@ -113,11 +112,12 @@ def file_map():
     """Return the Markdown of a line for every file, by floor: its path and the first line of its docstring."""
     known, parts = modules(), []
     for level, (title, names) in reversed(list(enumerate(FLOORS, start=1))):
-        here = [(path, summary(path)) for module, path in known.items() if room(module) in names]
-        here.sort(key=lambda entry: (names.index(room_of(entry[0])), entry[0].name != "__init__.py", entry[0]))
-        rows = [f"| `{path.relative_to(LIBRARY.parent).as_posix()}` | {text} |" for path, text in here]
-        parts.append("\n".join([f":::{{dropdown}} {level}  {title}", "| file | what it holds |", "| --- | --- |"]))
-        parts[-1] += "\n" + "\n".join(rows) + "\n:::"
+        here = [
+            (names.index(room(m)), path.name != "__init__.py", path) for m, path in known.items() if room(m) in names
+        ]
+        rows = [f"| `{path.relative_to(LIBRARY.parent).as_posix()}` | {summary(path)} |" for *_, path in sorted(here)]
+        head = f":::{{dropdown}} {level}  {title}", "| file | what it holds |", "| --- | --- |"
+        parts.append("\n".join([*head, *rows, ":::"]))
     return "\n\n".join(parts)
 
 
@@ -125,11 +125,6 @@ def summary(path):
     """Return the first sentence of a file's docstring, as Markdown for a table."""
     words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return " ".join(words.partition("\n\n")[0].split()).replace("|", "\\|")
-
-
-def room_of(path):
-    """Return the room of a file."""
-    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
 
 
 def drawn(page):

@@ -8,10 +8,11 @@ import shutil
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 from mulib.files import LIBRARY, replace
 
 PACKAGES = (
@@ -25,9 +26,10 @@ class Record:
     """What one run of one notebook was asked, what came out, and where that came from.
 
     asked: notebook, tier, parameters, seed.
-    came_out: metrics {name: number or text}, timings {name: seconds}, peak_memory_mb of the kernel, and
-        notebook, the SHA-256 of the executed notebook that belongs to this record.
-    came_from: commit, dirty, lock, source, data {name: hash}, hardware, versions, started (UTC, ISO 8601).
+    came_out: metrics {name: number or text}, timings {name: seconds}, peak_memory_mb of the kernel, peak_gpu_mb of what
+        it had on the GPU (None without one), and notebook, the SHA-256 of the executed notebook that belongs to it.
+    came_from: commit, dirty, lock, source, files {file: hash} of mulib, found (names of data sets), data {name: hash},
+        hardware, versions, started (UTC, ISO 8601).
     A number that is infinite or undefined stands as "inf", "-inf" or "nan", because JSON has neither.
     """
 
@@ -61,6 +63,8 @@ def provenance(root, notebook, data=None):
         **commit(root),
         "lock": digest(lock.read_bytes()) if lock.is_file() else None,
         "source": fingerprint(notebook),
+        "files": sources(),
+        "found": found(),
         "data": data or {},
         "hardware": hardware(),
         "versions": versions(),
@@ -68,14 +72,38 @@ def provenance(root, notebook, data=None):
     }
 
 
+@cache
+def found():
+    """Return the names of the published data sets that are on this machine: with others, a run comes out otherwise."""
+    from mulib.data.catalogue import BUILT_IN, listing
+
+    return [entry.name for entry in listing() if entry.available and entry.name not in BUILT_IN]
+
+
+@cache
+def sources():
+    """Return {file: eight digits of its SHA-256} of the library."""
+    return {f.relative_to(LIBRARY).as_posix(): digest(f.read_bytes())[:8] for f in sorted(LIBRARY.rglob("*.py"))}
+
+
 def fingerprint(notebook):
     """Return the hash of a notebook's code cells and of the library: an edit of either makes a run stale."""
     digest = hashlib.sha256()
-    for code in code_cells(json.loads(Path(notebook).read_bytes())):
+    for code in code_cells(read_notebook(notebook)):
         digest.update(code.encode() + b"\0")
     for file in sorted(LIBRARY.rglob("*.py")):
         digest.update(file.relative_to(LIBRARY).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def read_notebook(path):
+    """Return the notebook file at `path` as JSON has it; raise InputError for what is none of nbformat 4."""
+    with refusing(str(path), "expected a notebook of nbformat 4, see `git status`"):
+        notebook = json.loads(Path(path).read_bytes())
+        if notebook["nbformat"] != 4:
+            raise ValueError(f"it is of nbformat {notebook['nbformat']}")
+        [(cell["cell_type"], cell["source"], cell["metadata"].get("tags")) for cell in notebook["cells"]]
+        return notebook
 
 
 def code_cells(notebook):
@@ -97,14 +125,25 @@ def stale(executed, notebook, asked=None):
         record = Record.read(Path(executed).with_suffix(".json"))
     except InputError:
         return "its execution has no record"
-    content, source = Path(executed).read_bytes(), json.loads(Path(notebook).read_bytes())
+    content, source = Path(executed).read_bytes(), read_notebook(notebook)
     if record.came_out["notebook"] != digest(content):
         return "what was executed is not what its record belongs to"
     if code_cells(json.loads(content)) != code_cells(source):
         return "its code changed since it was executed"
     if record.came_from["source"] != fingerprint(notebook):
-        return "mulib changed since it was executed"
-    return "" if asked in (None, record.asked) else "it was executed with other parameters"
+        return f"{_changed(record.came_from.get('files', {}), sources())} changed since it was executed"
+    if asked not in (None, record.asked):
+        there, wanted = ({**each, **each["parameters"]} for each in (record.asked, asked))
+        return f"it was executed with other parameters: {_changed(there, wanted)}"
+    if asked is not None and (then := record.came_from.get("found", found())) != found():
+        return f"the data on this machine changed: {', '.join(sorted(set(then) ^ set(found())))}"
+    return ""
+
+
+def _changed(there, now):
+    """Return the first names of what two mappings do not share, "mulib" where nothing is known of one."""
+    names = [name for name in sorted(there.keys() | now.keys()) if there.get(name) != now.get(name)]
+    return ", ".join([*names[:3], *["…"] * (len(names) > 3)]) if there else "mulib"
 
 
 def digest(content):
@@ -114,17 +153,17 @@ def digest(content):
 
 def commit(root):
     """Return {"commit", "dirty"} of the git work tree at `root`; both None where there is no commit."""
-    head = _ask("git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD")
+    head = ask("git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD")
     if not head:
         return {"commit": None, "dirty": None}
-    changed = _ask("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+    changed = ask("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
     return {"commit": head, "dirty": bool(changed)}
 
 
 def hardware():
     """Return the machine's cpu model, cores, memory (GiB) and gpu (None without one)."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    gpu = _ask("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    gpu = ask("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -153,7 +192,7 @@ def _cpu_model():
     return names[0] if names else platform.machine()
 
 
-def _ask(*command):
+def ask(*command):
     """Return what a command prints, "" when it is missing or fails."""
     if shutil.which(command[0]) is None:
         return ""

@@ -6,27 +6,29 @@ standard output is the result as JSON. The process ends when its parent does, an
 
 import json
 import logging
-import os
 import resource
 import sys
-import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
 import papermill
-from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError, strip_color
 from traitlets import default
 
-from mulib.files import replace
+from mulib.errors import InputError
+from mulib.files import end_with, remove, replace
 from mulib.press import faults
 from mulib.press.record import Record, digest, provenance
 from mulib.press.runs import Run
 from mulib.press.tidy import tidy
 from mulib.show.glue import glued
+
+KIB = 2**20 if sys.platform == "darwin" else 2**10  # of what the system counts memory in, per MB
 
 
 class Failure(Exception):
@@ -48,42 +50,62 @@ class ThisPython(AsyncKernelManager):
 def perform(run):
     """Execute `run`, tidy and check the notebook, put it and then its record in place; return the record.
 
-    Raises Failure, and leaves what was there untouched, when a cell raises or the page is not fit to be shown.
+    Raises Failure, and leaves what was there untouched, when a cell raises or the page is not fit to be shown: what was
+    executed then lies at `run.log`, which the message names.
     """
     started, began = provenance(run.root, run.notebook), time.monotonic()
-    notebook = _papermill(run)
-    seconds = round(time.monotonic() - began, 2)
-    tidy(notebook)
-    if findings := faults.check_executed(notebook):
-        raise Failure(findings[0], "\n".join(findings[1:]))
+    run.log.parent.mkdir(parents=True, exist_ok=True)
+    run.running.parent.mkdir(parents=True, exist_ok=True)
+    remove(run.log)
+    try:
+        notebook = _papermill(run, gpu=started["hardware"]["gpu"])
+        seconds, gpu_mb = round(time.monotonic() - began, 2), _gpu_peak_mb(notebook)
+        tidy(notebook)
+        if findings := faults.check_executed(notebook):
+            raise Failure(findings[0], "\n".join(findings[1:]))
+    except Failure as failure:
+        with suppress(FileNotFoundError):
+            run.running.replace(run.log)
+        raise Failure(f"{failure} [see {run.log}]", failure.details) from None
     values = {name: value for name, (value, _) in glued(notebook).items()}
     content = nbformat.writes(notebook).encode()
     came_out = {
         "metrics": {name: value for name, value in values.items() if not name.startswith("data.")},
         "timings": {"seconds": seconds},
-        "peak_memory_mb": _children_peak_mb(),
+        # The largest resident memory of the kernel, this worker's only child, which has ended by now.
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / KIB, 1),
+        "peak_gpu_mb": gpu_mb,
         "notebook": digest(content),
     }
     data = {name.removeprefix("data."): v for name, v in values.items() if name.startswith("data.")}
     record = Record(run.asked, came_out, {**started, "data": data})
     replace(run.output, content)
     record.write(run.record)  # last: it is the commit mark
+    remove(run.running)
     return record
 
 
-def _papermill(run):
-    """Return the executed notebook; raise Failure with the cell's number, first line and exception."""
+def _papermill(run, gpu):
+    """Return the executed notebook; raise Failure with the cell's number, first line and exception.
+
+    After each cell, and every few seconds while it prints, what was executed so far is written to `run.running`.
+    """
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what matters is in the Failure
+    source = nbformat.read(run.notebook, 4)
+    if gpu:
+        source.cells.append(nbformat.v4.new_code_cell(_GPU_PEAK, metadata={"tags": ["remove-cell"]}))
     try:
         return papermill.execute_notebook(
-            run.notebook,
-            None,
+            source,
+            str(run.running),
             parameters=run.parameters,
             kernel_name="python3",
             language="python",
             progress_bar=False,
+            autosave_cell_every=1e-3,  # papermill makes it rarer by itself, to a quarter of the time
             cwd=str(Path(run.notebook).parent),
             execution_timeout=run.timeout or None,
+            iopub_timeout=600,  # a cell's last outputs come late where the machine is busy: hours of work hang on them
             kernel_manager_class=ThisPython,
         )
     except PapermillExecutionError as error:
@@ -91,9 +113,22 @@ def _papermill(run):
         raised = f"{error.ename}: {faults.first_line(error.evalue)}"
         raise Failure(f"{where}: {raised}", strip_color("\n".join(error.traceback))) from None
     except CellTimeoutError as error:
-        raise Failure(f"a cell took longer than {run.timeout} s; allow more with --timeout", str(error)) from None
+        why = f"took longer than {run.timeout} s; allow more with --timeout"
+        raise Failure(f"{run.at or 'a cell'} {why}", str(error)) from None
     except DeadKernelError:
-        raise Failure("the kernel died, killed or out of memory") from None
+        raise Failure(f"the kernel died, killed or out of memory, in {run.at or 'no cell'}") from None
+
+
+_GPU_PEAK = """import sys
+torch = sys.modules.get("torch")
+torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_initialized() else 0.0"""
+
+
+def _gpu_peak_mb(notebook):
+    """Return the most that the kernel had on its GPU in MB, by the cell that was added to ask; None without a GPU."""
+    if notebook.cells[-1].source != _GPU_PEAK:
+        return None
+    return round(float(notebook.cells.pop().outputs[-1].data["text/plain"]), 1)
 
 
 def _place(notebook, source):
@@ -103,28 +138,17 @@ def _place(notebook, source):
     return f"cell {number} ({faults.first_line(source)})"
 
 
-def _children_peak_mb():
-    """Return the largest resident memory of the kernel in MB; the worker's only child has ended by now."""
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def _end_with(parent):
-    """End this process once `parent` (a process id) is no longer its parent."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
 def main():
     """Read a run, execute it and print its result: {"seconds", "kib"} or {"error", "details"}."""
     asked = json.load(sys.stdin)
-    threading.Thread(target=_end_with, args=(asked.pop("parent"),), daemon=True).start()
+    end_with(asked.pop("parent"))
     run = Run(**asked)
     try:
         record = perform(run)
     except Failure as failure:
         result = {"error": str(failure), "details": failure.details}
+    except (InputError, OSError) as error:  # such as a full disk
+        result = {"error": f"{type(error).__name__}: {error}", "details": ""}
     else:
         size = Path(run.output).stat().st_size
         result = {"seconds": record.came_out["timings"]["seconds"], "kib": round(size / 1024)}

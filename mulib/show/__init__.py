@@ -1,8 +1,14 @@
 """What notebooks and book show: glued values, controls, figures and tables in one style."""
 
+from typing import TYPE_CHECKING
+
 from mulib.show.glue import glue
 from mulib.show.style import COLOURS, HEIGHT, WIDTH, histogram_pair, label, spread, table, use
 from mulib.show.widgets import picker, pickers, slider
+
+if TYPE_CHECKING:
+    from mulib.show.filters import filter_picker
+    from mulib.show.graph import essential_graph, essential_graph_alt
 
 __all__ = [
     "COLOURS",
@@ -10,6 +16,7 @@ __all__ = [
     "WIDTH",
     "essential_graph",
     "essential_graph_alt",
+    "filter_picker",
     "glue",
     "histogram_pair",
     "label",
@@ -23,9 +30,10 @@ __all__ = [
 
 
 def __getattr__(name):
-    """The essential graph, when it is first asked for: it alone needs PyTorch, which takes seconds to import."""
-    if name in ("essential_graph", "essential_graph_alt"):
-        from mulib.show import graph
+    """The essential graph and the filter picker, when they are first asked for: they need PyTorch, which takes seconds
+    to import."""
+    if name in ("essential_graph", "essential_graph_alt", "filter_picker"):
+        from mulib.show import filters, graph
 
-        return getattr(graph, name)
+        return filters.filter_picker if name == "filter_picker" else getattr(graph, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -55,7 +55,7 @@ def essential_graph(graph: EssentialGraph, axis: Axes | None = None, *, edges: i
         goes = (torch.isin(source, gone[before]) | torch.isin(sink, gone[after])).tolist()
         colours = [COLOURS[GOES if lost else STAYS] for lost in goes]
         widths = 0.2 + 2.2 * weight.numpy() / max(float(weight.max()), 1e-30) if len(weight) else []
-        axis.add_collection(LineCollection(curves, linewidths=widths, colors=colours, alpha=0.3, zorder=1))
+        axis.add_collection(LineCollection(list(curves), linewidths=widths, colors=colours, alpha=0.3, zorder=1))
     rows = max(len(side) for both in sides.values() for side in both)
     size = min(20.0, max(4.0, (100 / rows) ** 2))  # square points: dots of neighbouring channels stay apart
     hollow = {"s": 0.7 * size, "c": "white", "edgecolors": COLOURS[STAYS], "zorder": 2}

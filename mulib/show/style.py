@@ -3,9 +3,10 @@
 import html
 import math
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 
-from mulib.errors import InputError
+from mulib.errors import InputError, check_values
 from mulib.text import aligned
 
 # Okabe and Ito's palette, which any colour vision can tell apart; a role has its colour on every page.
@@ -20,11 +21,18 @@ DPI = 110
 
 
 def use():
-    """Make matplotlib draw in the book's style from here on.
+    """Make matplotlib draw in the book's style from here on, and check the notebook's parameters as they are declared.
 
     Figures are opaque: dark ink on white is readable on a dark page (where book.css gives it a margin) and in print.
+
+    Raises:
+        InputError: a parameter, as papermill or a reader set it, that is none of its declared values.
     """
     from matplotlib import pyplot
+    from matplotlib.rcsetup import cycler
+
+    notebook = vars(sys.modules["__main__"])
+    check_values(notebook.get("__annotations__", {}), notebook, "this notebook")
 
     pyplot.rcParams.update(
         {
@@ -41,7 +49,7 @@ def use():
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.edgecolor": "#595959",
-            "axes.prop_cycle": pyplot.cycler(color=list(COLOURS.values())),
+            "axes.prop_cycle": cycler(color=list(COLOURS.values())),
             "xtick.color": "#404040",
             "ytick.color": "#404040",
             "lines.linewidth": 2,
@@ -53,7 +61,7 @@ def use():
 
 def label(axis, x, y, text, role=None, **options):
     """Write `text` at (x, y) of `axis`, in the ink of `role`: the direct label that stands for a legend's entry."""
-    return axis.text(x, y, text, **{"color": INK.get(role, "#262626"), "fontweight": "bold", **options})
+    return axis.text(x, y, text, **{"color": INK.get(role or "", "#262626"), "fontweight": "bold", **options})
 
 
 def histogram_pair(

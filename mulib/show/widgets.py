@@ -60,9 +60,10 @@ def pickers(pictures, labels, alts, values):
         for options, label in zip((rows, columns), labels, strict=True)
     )
     stacks = [_stack(*row, 0, None) for row in zip(pictures, alts, strict=True)]
-    second.links = [jslink((second, "index"), (stack, "selected_index")) for stack in stacks]
+    links = [jslink((second, "index"), (stack, "selected_index")) for stack in stacks]
+    second.links = links  # pyright: ignore[reportAttributeAccessIssue] - kept as long as the control
     outer = Stack(stacks, selected_index=0)
-    first.link = jslink((first, "index"), (outer, "selected_index"))
+    first.link = jslink((first, "index"), (outer, "selected_index"))  # pyright: ignore
     return VBox([first, second, outer]).add_class("mulib-control")
 
 
@@ -95,8 +96,10 @@ def _as_uint8(array):
         raise InputError(f"a picture must have shape (H, W) or (H, W, 3), got {array.shape}")
     if array.dtype == np.uint8:
         return array
-    low, high = float(array.min()), float(array.max())
-    return np.round(255 * (array - low) / ((high - low) or 1)).astype(np.uint8)
+    known = array[np.isfinite(array)]  # what is not finite is black, and does not make the rest so
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    scaled = np.nan_to_num((array - low) / ((high - low) or 1), nan=0, posinf=0, neginf=0)
+    return np.round(255 * scaled).astype(np.uint8)
 
 
 def _options(pictures, alts, values, start):

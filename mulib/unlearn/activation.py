@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Literal
 
@@ -12,10 +11,11 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.kernels.reset import mostly_higher
+from mulib.models import copied
 from mulib.models.hooks import watched
 from mulib.predict import predict
 from mulib.recipe import Precision, Recipe
-from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights
+from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights, weight_of
 from mulib.unlearn.recipes import FORGET_WITH_PRECISION
 from mulib.unlearn.registry import method
 
@@ -46,12 +46,12 @@ def activation_reset(
     "conv" in their name (the 1×1 shortcuts; here all take part), finetunes unshuffled and without augmentation, and
     ends in a name that it never imports.
     """
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     options = {"batch_size": recipe.batch_size, "precision": recipe.precision}
     kernels = active_kernels(unlearned, request, share=share, divisor=divisor, seed=seed, **options)
     masks = {name: chosen.view(-1, 1, 1, 1) for name, chosen in kernels.items()}
     if reset_last:
-        name = last_weight(unlearned)
+        name = last_weight(unlearned, request.retain)
         masks[name] = torch.ones_like(unlearned.get_parameter(name), dtype=torch.bool)
     reset_weights(unlearned, masks, seed)
     return Phases(on_step, progress).train(unlearned, request.retain, recipe, seed=seed)
@@ -97,8 +97,7 @@ def mean_maps(
     Returns:
         Per convolution (outputs, height, width) float64, on the model's device, one position per pixel of its output.
     """
-    weights = {id(weight): name for name, weight in model.named_parameters()}
-    layers = {weights[id(m.weight)]: m for m in model.modules() if isinstance(m, nn.Conv2d)}
+    layers = {weight_of(model, name): m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     if not layers:
         raise InputError("the model has no convolution: expected one or more; choose a method that needs none.")
     sums: dict[str, Tensor] = {}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import resnet18
+from mulib.models import ResNet18, resnet18
 from mulib.unlearn.registry import Method
 
 SHORT = {"epochs": 1, "lr": 0.05, "batch_size": 8}  # in each recipe of a method
@@ -51,7 +51,7 @@ def noise(labels: str = "classes") -> Request:
     return Request(images(24), images(6), images(6))
 
 
-def network() -> nn.Module:
+def network() -> ResNet18:
     """The network that methods are checked on: a ResNet-18 of width 2."""
     return resnet18(3, width=2, in_channels=1, seed=7)
 

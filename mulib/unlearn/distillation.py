@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator
 
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import reinitialise
+from mulib.models import copied, reinitialise
 from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs
@@ -52,18 +51,19 @@ def scrub(
     """
     _check(request, temperature)
     pairs = Pairs(request, model, over=over, seed=seed)
-    teacher, turn, forget = copy.deepcopy(model).eval(), itertools.count(), []
+    teacher, turn, forget = copied(model).eval(), itertools.count(), []
 
     def objective(student, x, y):
         if next(turn) % 2:
-            return -_distance(student, teacher, *forget.pop(), temperature)
+            x, y = forget.pop()
+            return -_distance(student, teacher, x, y, temperature)
         (x, y), other = pairs(x, y)
         forget.append(other)
         logits = student(x)
         return loss_of(logits, y) + divergence(logits, _answers(teacher, x), y, temperature)
 
     twice = _Twice(**vars(pairs.data))
-    return Phases(on_step, progress).train(copy.deepcopy(model), twice, recipe, seed=seed, objective=objective)
+    return Phases(on_step, progress).train(copied(model), twice, recipe, seed=seed, objective=objective)
 
 
 @method("bad_teaching", title="bad teaching", paper="chundawat2023bad", family="distillation")
@@ -94,13 +94,13 @@ def bad_teaching(
     """
     _check(request, temperature)
     pairs = Pairs(request, model, over=over, seed=seed)
-    good, bad = copy.deepcopy(model).eval(), reinitialise(model, seed_for(seed, "bad teacher")).eval()
+    good, bad = copied(model).eval(), reinitialise(model, seed_for(seed, "bad teacher")).eval()
 
     def objective(student, x, y):
         retain, forget = pairs(x, y)
         return _distance(student, good, *retain, temperature) + _distance(student, bad, *forget, temperature)
 
-    return Phases(on_step, progress).train(copy.deepcopy(model), pairs.data, recipe, seed=seed, objective=objective)
+    return Phases(on_step, progress).train(copied(model), pairs.data, recipe, seed=seed, objective=objective)
 
 
 def divergence(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float) -> Tensor:

@@ -5,11 +5,10 @@ These need a second network beside the model, so they stand outside the registry
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from mulib.data.sets import Request
 from mulib.data.targets import only
 from mulib.errors import InputError
 from mulib.kernels.reversal import reverse_gradient
-from mulib.models import device_of
+from mulib.models import copied, device_of
 from mulib.models import remover as new_remover
 from mulib.models.modes import evaluating
 from mulib.predict import predict
@@ -100,10 +99,10 @@ def remove_features(
     features = _checked(request, task, features, adversary, game, images)
     if recipe.schedule != "constant":
         raise InputError(f"the schedule is {recipe.schedule!r}: expected 'constant', for networks that learn in turns.")
-    everything = request.retain.joined(request.forget).to(device_of(model))  # once, not in every turn
-    data = request.forget.to(device_of(model)) if images == "forget" else everything
-    f, a = copy.deepcopy(model), copy.deepcopy(adversary)
-    g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copy.deepcopy(remover)
+    everything = request.retain.joined(request.forget).to(model)  # once, not in every turn
+    data = request.forget.to(model) if images == "forget" else everything
+    f, a = copied(model), copied(adversary)
+    g = new_remover(seed=seed, in_channels=data.images.shape[1]) if remover is None else copied(remover)
     g = (g if g.training is f.training else g.train(f.training)).to(device_of(f))
 
     def hide(g: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -121,7 +120,8 @@ def remove_features(
         turns.append((a, only(everything, *features), learn))
     own = [optimiser_of(net.parameters(), recipe) for net, _, _ in turns]
     phases, losses, epochs = Phases(on_step, progress=False), [], recipe.epochs
-    for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **{} if progress else {"disable": True}):
+    quiet: dict[str, Any] = {} if progress else {"disable": True}
+    for epoch in tqdm(range(epochs), desc="epochs", leave=False, delay=1.0, **quiet):
         for turn, (net, part, objective) in enumerate(turns):
             with _resting(*(other for other in (f, g, a) if other is not net)):
                 turn_seed = (seed * epochs + epoch) * len(turns) + turn

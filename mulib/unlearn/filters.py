@@ -5,7 +5,6 @@ These need an identification network beside the model, so they stand outside the
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import torch
@@ -15,6 +14,7 @@ from mulib.data.sets import ImageSet, Request
 from mulib.data.targets import only
 from mulib.errors import InputError
 from mulib.kernels.masking import mask_where_active
+from mulib.models import copied
 from mulib.predict import feature_maps
 from mulib.recipe import Recipe
 from mulib.train import fit
@@ -83,6 +83,6 @@ def blank_filter(
     data = request.retain.joined(request.forget)
     data = data if task is None else only(data, task)
     blanked = blank(data, identifier, filter=filter, layer=layer, threshold=threshold)
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     fit(unlearned, blanked, recipe, seed=seed, on_step=on_step, progress=progress)
     return unlearned

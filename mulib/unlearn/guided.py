@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.perturb import ascend
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.models.modes import evaluating
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
@@ -79,8 +79,8 @@ def gli(
     _check(steps, size, every, patience, frozen_after)
     pairs = Pairs(request, model, over="retain", seed=seed)
     batches, counter = recipe.epochs * request.retain.steps(recipe.batch_size), itertools.count()
-    black, white = black_and_white(request.retain, device_of(model))
-    unlearned = copy.deepcopy(model)
+    black, white = black_and_white(request.retain, model)
+    unlearned = copied(model)
 
     def objective(net, x, y):
         batch, (_, (x_forget, _)) = next(counter), pairs(x, y)
@@ -101,8 +101,8 @@ def gli(
 
     def watch(step: int, loss: float) -> bool:
         stop = on_step is not None and bool(on_step(step, loss))
-        due = best is not None and (step % every == 0 or step == batches)
-        return (due and best.ask()) or stop
+        due = step % every == 0 or step == batches
+        return (due and best is not None and best.ask()) or stop
 
     report = None if on_step is None and best is None else watch
     fit(unlearned, pairs.data, recipe, seed=seed, objective=objective, on_step=report, progress=progress)
@@ -139,24 +139,24 @@ def _reference(model: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[], None]]
     itself leaves the running statistics as they were.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
-    kept = [(norm.momentum, norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    running = [dict(norm.named_buffers()) for norm in norms]
+    kept = [(norm.momentum, copy.deepcopy(values)) for norm, values in zip(norms, running, strict=True)]
     for norm in norms:
         norm.momentum = 1.0  # the running statistics are then those of this batch
     logits = model(x)
-    found = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
-    for norm, (momentum, mean, var) in zip(norms, kept, strict=True):
+    found = copy.deepcopy(running)
+    for norm, values, (momentum, before) in zip(norms, running, kept, strict=True):
         norm.momentum = momentum
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(var)
-        norm.num_batches_tracked -= 1
+        for name, value in before.items():
+            values[name].copy_(value)
 
     @torch.no_grad()
     def pass_again() -> None:
-        for norm, (mean, var) in zip(norms, found, strict=True):
-            norm.num_batches_tracked += 1
-            share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-            norm.running_mean.data.lerp_(mean, share)  # .data, as batch norm does: no graph is outdated by it
-            norm.running_var.data.lerp_(var, share)
+        for norm, values, batch in zip(norms, running, found, strict=True):
+            values["num_batches_tracked"].add_(1)
+            share = 1 / int(values["num_batches_tracked"]) if norm.momentum is None else norm.momentum
+            for name in ("running_mean", "running_var"):
+                values[name].data.lerp_(batch[name], share)  # .data, as batch norm does: no graph is outdated by it
 
     return logits, pass_again
 

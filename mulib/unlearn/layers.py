@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 from torch import nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import reinitialise
+from mulib.models import copied, reinitialise
 from mulib.recipe import Recipe
 from mulib.train import fit
 from mulib.unlearn.recipes import MUFAC
@@ -42,7 +41,7 @@ def cf_k(
     k are GLI's. Fidelity: as in GLI's code the running statistics of frozen batch norms still follow the retain set.
     """
     names, options = block_names(model, k), {"seed": seed, "on_step": on_step, "progress": progress}
-    return _train_blocks(model, copy.deepcopy(model), request.retain, names, recipe, **options)
+    return _train_blocks(model, copied(model), request.retain, names, recipe, **options)
 
 
 @method("eu_k", title="EU-k", paper="goel2022towards", family="layers")
@@ -71,9 +70,9 @@ def eu_k(
     reset=False)``. Blocks that are reset need more than its two epochs.
     """
     names = block_names(model, k)
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     if reset:
-        fresh = reinitialise(model, seed)
+        fresh = reinitialise(model, seed, names)
         for name in names:
             unlearned.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
     options = {"seed": seed, "on_step": on_step, "progress": progress}

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import device_of
 from mulib.unlearn.phases import generator_for
 
 Over = Literal["retain", "forget"]
@@ -53,22 +52,22 @@ class Pairs:
             raise InputError(f"over is {over!r}: expected 'retain' or 'forget', the set that an epoch passes through.")
         self._over, sets = over, [request.retain, request.forget]
         self.data, other = sets if over == "retain" else reversed(sets)
-        self._companion = Companion(other.to(device_of(model)), seed)
+        self._companion = Companion(other.to(model), seed)
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         other = self._companion.take(len(x))
         return ((x, y), other) if self._over == "retain" else (other, (x, y))
 
 
-def black_and_white(data: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
+def black_and_white(data: ImageSet, model: nn.Module) -> tuple[Tensor, Tensor]:
     """What the pixel values 0 and 1 are after the set's normalisation, (C, 1, 1) each: their difference is one pixel.
 
     Made by the set itself, so that a black pixel of a batch is equal to this black to the last bit.
     """
-    images = torch.tensor([0, 255], dtype=torch.uint8, device=device).view(2, 1, 1, 1)
+    images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
     images = images.expand(2, data.images.shape[1], 1, 1)
     both = replace(data, images=images, labels=data.labels[:1].repeat(2, *[1] * (data.labels.ndim - 1)), **_UNKNOWN)
-    black, white = both.pixels(slice(None))
+    black, white = both.to(model).pixels(slice(None))
     return black, white
 
 

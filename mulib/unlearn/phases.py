@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.reset import redraw
+from mulib.models import answer
 from mulib.recipe import Recipe
 from mulib.train import Fit, fit
 
@@ -38,7 +39,7 @@ class Phases:
             before = sum(done.steps for done in self.fits)
 
             def report(step: int, loss: float) -> bool:
-                self.stopped = bool(self.on_step(before + step, loss))
+                self.stopped = bool(self.on_step and self.on_step(before + step, loss))
                 return self.stopped
 
             options |= {"on_step": None if self.on_step is None else report, "progress": self.progress}
@@ -60,16 +61,28 @@ def generator_for(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(seed, purpose))
 
 
-def last_weight(model: nn.Module) -> str:
-    """The name of the last linear layer's weight among the model's parameters.
+def last_weight(model: nn.Module, data: ImageSet) -> str:
+    """The name of the weight of the linear layer that runs last on such images.
 
     Raises:
-        InputError: there is no linear layer.
+        InputError: there is no linear layer, or a norm of weights stands in the place of its weight.
     """
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    if not linear:
+    head = answer(model, data.subset(torch.arange(min(2, len(data)))).to(model).pixels(slice(2)))[1]
+    if head is None:
         raise InputError("the model has no linear layer: expected one at its end; choose a method that needs none.")
-    return next(name for name, weight in model.named_parameters() if weight is linear[-1].weight)
+    return weight_of(model, head)
+
+
+def weight_of(model: nn.Module, layer: str) -> str:
+    """The name of a layer's weight among the model's parameters.
+
+    Raises:
+        InputError: it is none of them, but computed, as under a norm of weights.
+    """
+    name = f"{layer}.weight" if layer else "weight"
+    if name not in dict(model.named_parameters()):
+        raise InputError(f"{name} is computed by a norm: remove that first, or choose a method that resets no weights.")
+    return name
 
 
 @torch.no_grad()

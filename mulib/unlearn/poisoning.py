@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
+from mulib.models import copied
 from mulib.recipe import Recipe
 from mulib.unlearn.phases import Phases, generator_for, seed_for
 from mulib.unlearn.recipes import FORGET_WITH_PRECISION
@@ -39,7 +39,7 @@ def poison(
     code draws among all classes, the true one included (``labels="uniform"``), and augments nothing.
     """
     wrong = poisoned(request, labels=labels, noise=noise, seed=seed)
-    return Phases(on_step, progress).train(copy.deepcopy(model), wrong, recipe, seed=seed)
+    return Phases(on_step, progress).train(copied(model), wrong, recipe, seed=seed)
 
 
 @method("poison_full", title="poison full", paper="krahenmann2023forget", family="poisoning")
@@ -60,7 +60,7 @@ def poison_full(
     code's; it does not shuffle (the retain set comes first, then the forget set) and augments nothing, and this does.
     """
     everything = request.retain.joined(poisoned(request, labels=labels, noise=noise, seed=seed))
-    return Phases(on_step, progress).train(copy.deepcopy(model), everything, recipe, seed=seed)
+    return Phases(on_step, progress).train(copied(model), everything, recipe, seed=seed)
 
 
 @method("hybrid", title="hybrid", paper="krahenmann2023forget", family="poisoning")
@@ -83,7 +83,7 @@ def hybrid(
     """
     phases = Phases(on_step, progress)
     wrong = poisoned(request, labels=labels, noise=noise, seed=seed)
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     phases.train(unlearned, wrong, poisoning, seed=seed_for(seed, "poison"))
     return phases.train(unlearned, request.retain, recipe, seed=seed)
 
@@ -107,15 +107,16 @@ def poisoned(request: Request, *, labels: Draw = "uniform", noise: float = NOISE
         raise InputError(f"unknown labels {labels!r}: expected 'uniform' or 'wrong'.")
     if noise <= 0:
         raise InputError(f"noise is {noise}: expected a standard deviation above 0, in the unit of the labels.")
-    true, draw = request.forget.labels, {"generator": generator_for(seed, "labels")}
+    true, draw = request.forget.labels, generator_for(seed, "labels")
     if true.is_floating_point() and true.ndim == 1:
-        return replace(request.forget, labels=true + noise * torch.randn(true.shape, **draw).to(true))
+        return replace(request.forget, labels=true + noise * torch.randn(true.shape, generator=draw).to(true))
     if true.is_floating_point():
-        drawn = torch.randint(2, true.shape, **draw).to(true) if labels == "uniform" else 1 - true
+        drawn = torch.randint(2, true.shape, generator=draw).to(true) if labels == "uniform" else 1 - true
         return replace(request.forget, labels=drawn)
     classes = max(request.forget.outputs, request.retain.outputs)  # a set without class names may not show them all
     if labels == "uniform":
-        return replace(request.forget, labels=torch.randint(classes, true.shape, **draw).to(true))
+        return replace(request.forget, labels=torch.randint(classes, true.shape, generator=draw).to(true))
     if classes < 2:
         raise InputError("there is one class only: expected two or more for wrong labels; choose labels='uniform'.")
-    return replace(request.forget, labels=(true + torch.randint(1, classes, true.shape, **draw).to(true)) % classes)
+    other = torch.randint(1, classes, true.shape, generator=draw).to(true)
+    return replace(request.forget, labels=(true + other) % classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.reset import most_similar
+from mulib.models import copied
 from mulib.recipe import Recipe
 from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights, seed_for
 from mulib.unlearn.recipes import FORGET_WITH_PRECISION, OVERFITTING
@@ -38,8 +38,8 @@ def selective_pruning(
     the reset alone, with a quantile of 0.2; its other pruning methods finetune without shuffling and augment nothing.
     """
     phases = Phases(on_step, progress)
-    unlearned = copy.deepcopy(model)
-    fitted = phases.train(copy.deepcopy(model), request.forget, overfitting, seed=seed_for(seed, "overfit"))
+    unlearned = copied(model)
+    fitted = phases.train(copied(model), request.forget, overfitting, seed=seed_for(seed, "overfit"))
     reset_most_similar(unlearned, [fitted], quantile=quantile, seed=seed)
     return phases.train(unlearned, request.retain, recipe, seed=seed)
 
@@ -62,9 +62,9 @@ def pruning_last(
     retain set in its stored order, and augments nothing; here the order is shuffled and the sets' augmentation runs.
     """
     phases = Phases(on_step, progress)
-    unlearned = copy.deepcopy(model)
-    fitted = phases.train(copy.deepcopy(model), request.forget, overfitting, seed=seed_for(seed, "overfit"))
-    reset_most_similar(unlearned, [fitted], quantile=quantile, seed=seed, layers=[last_weight(model)])
+    unlearned = copied(model)
+    fitted = phases.train(copied(model), request.forget, overfitting, seed=seed_for(seed, "overfit"))
+    reset_most_similar(unlearned, [fitted], quantile=quantile, seed=seed, layers=[last_weight(model, request.retain)])
     return phases.train(unlearned, request.retain, recipe, seed=seed)
 
 
@@ -94,11 +94,11 @@ def pruning_complex(
     if not 0 < retain_share <= 1:
         raise InputError(f"retain_share is {retain_share}: expected above 0 and at most 1; the paper has 0.02.")
     phases = Phases(on_step, progress)
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     order = torch.randperm(len(request.retain), generator=generator_for(seed, "retain sample"))
     sample = request.retain.subset(order[: max(2, int(retain_share * len(order)))])
     few = (request.forget, overfitting, "overfit"), (sample, retain_overfitting, "overfit retain")
-    fitted = [phases.train(copy.deepcopy(model), data, how, seed=seed_for(seed, why)) for data, how, why in few]
+    fitted = [phases.train(copied(model), data, how, seed=seed_for(seed, why)) for data, how, why in few]
     reset_most_similar(unlearned, fitted, quantile=quantile, seed=seed)
     return phases.train(unlearned, request.retain, recipe, seed=seed)
 

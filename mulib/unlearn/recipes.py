@@ -14,6 +14,18 @@ OVERFITTING = FORGET_WITH_PRECISION.but(epochs=20, lr=1e-2)
 # released for MUFAC: plain gradient descent.
 MUFAC = Recipe(epochs=2, lr=1e-3, batch_size=64, momentum=0.0, weight_decay=0.0)
 
+# Jia et al., *Model Sparsity Can Simplify Machine Unlearning*, 2023, as released for CIFAR-10.
+SPARSE = Recipe(epochs=10, lr=0.01, batch_size=256)
+
+# Fan et al., *SalUn*, 2024, the released defaults for classification.
+SALIENT = Recipe(epochs=10, lr=0.01, batch_size=256)
+
+# Foster et al., *Selective Synaptic Dampening*, 2024: batches of the passes that its gradients come from; no training.
+DAMPENING = Recipe(epochs=1, lr=0.1, batch_size=64)
+
+# Masked small gradients, as Cadet et al., *Deep Unlearn*, 2024, released it.
+MASKED = Recipe(epochs=5, lr=1e-3, batch_size=64, schedule="onecycle")
+
 # Xu et al., *Don't Forget Too Much*, 2024: the remover's game for one feature, and finetuning on blanked images.
 REMOVER = Recipe(epochs=50, lr=5e-6, batch_size=36, weight_decay=1e-6, optimiser="adam")
 BLANKED = Recipe(epochs=2, lr=1e-3, weight_decay=0.0, optimiser="adam")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 
 from mulib.errors import InputError
 from mulib.recipe import Recipe
@@ -54,8 +57,28 @@ def method(name: str, *, title: str, paper: str, family: str) -> Callable[[Calla
     return register
 
 
+@cache
+def plug_ins() -> tuple[str, ...]:
+    """Import what installed packages name under the entry point ``mulib.methods``, once: they register their methods.
+
+    One that fails is left out, with a warning. Returns the names of those that did not.
+    """
+    imported = []
+    for point in metadata.entry_points(group="mulib.methods"):
+        try:
+            point.load()
+            imported.append(point.name)
+        except Exception as error:  # another package may fail in any way
+            why = f"{type(error).__name__}: {error}"
+            warnings.warn(
+                f"the methods of {point.value} are left out, because it cannot be imported ({why}).", stacklevel=3
+            )
+    return tuple(imported)
+
+
 def methods(family: str | None = None) -> dict[str, Method]:
-    """The registered methods by name, in order of registration: all, or those of one family."""
+    """The registered methods by name, in order of registration: all, or those of one family. Plug-ins come last."""
+    plug_ins()
     return {name: each for name, each in _METHODS.items() if family in (None, each.family)}
 
 
@@ -65,6 +88,8 @@ def get(name: str) -> Method:
     Raises:
         InputError: there is none; the message lists those that exist.
     """
+    if name not in _METHODS:
+        plug_ins()
     if name not in _METHODS:
         raise InputError(f"there is no method {name!r}: expected one of {', '.join(_METHODS)}.")
     return _METHODS[name]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from mulib.data.targets import listed
 from mulib.errors import InputError
+from mulib.models import copied
 from mulib.models.wiring import Wiring, switch_off
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def prune_targets(
     if unknown := [layer for layer in layers if layer not in graph.layers]:
         raise InputError(f"{unknown[0]} is not in the graph: expected some of {', '.join(graph.layers)}.")
     channels = _channels(graph, choose, seed)
-    unlearned = switch_off(copy.deepcopy(model), {layer: channels[layer] for layer in layers}, wiring)
+    unlearned = switch_off(copied(model), {layer: channels[layer] for layer in layers}, wiring)
     if head:
         forgotten = [o for name, o in zip(graph.targets, graph.outputs, strict=True) if name in graph.forget]
         _remove_outputs(unlearned, wiring.head, forgotten)
@@ -84,7 +84,7 @@ def _channels(graph: EssentialGraph, choose: Choice, seed: int) -> dict[str, Ten
 def _remove_outputs(model: nn.Module, head: str | None, outputs: list[int]) -> None:
     if head is None:
         raise InputError("the model has no linear layer: expected one that gives the outputs; prune with head=False.")
-    linear = model.get_submodule(head)
+    linear = cast(nn.Linear, model.get_submodule(head))
     for part in (linear.weight, linear.bias):
         if part is not None:
             part[outputs] = 0

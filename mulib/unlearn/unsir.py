@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 
 from mulib.data.sets import Request
 from mulib.errors import InputError
-from mulib.models import device_of
+from mulib.models import copied
 from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs, black_and_white
@@ -57,7 +56,7 @@ def unsir(
         raise InputError(f"noise_steps is {noise_steps}, noise_lr {noise_lr}: expected ≥ 0 and > 0.")
     phases = Phases(on_step, progress)
     pairs = Pairs(request, model, over=over, seed=seed)
-    generator, (black, white) = generator_for(seed, "noise"), black_and_white(request.retain, device_of(model))
+    generator, (black, white) = generator_for(seed, "noise"), black_and_white(request.retain, model)
 
     def normalised(pixels: Tensor) -> Tensor:
         return black + (white - black) * pixels
@@ -70,7 +69,7 @@ def unsir(
         far = _far_from(lambda pixels: F.mse_loss(net(normalised(pixels)), target), noise, noise_steps, noise_lr)
         return loss_of(net(normalised(far.clamp(0, 1))), y) + loss_of(net(x), y)
 
-    unlearned = copy.deepcopy(model)
+    unlearned = copied(model)
     phases.train(unlearned, pairs.data, recipe, seed=seed_for(seed, "impair"), objective=objective)
     return phases.train(unlearned, request.retain, repair, seed=seed)
 

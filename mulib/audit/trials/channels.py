@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mulib.audit.targets import target_scores
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
 from mulib.kernels.channels import top_channels
-from mulib.models import device_of
+from mulib.models import copied
+from mulib.models.modes import evaluating
 from mulib.models.wiring import Wiring, switch_off
-from mulib.predict import predict, right
+from mulib.predict import right
 
 if TYPE_CHECKING:
     from mulib.explain import EssentialGraph, Importance
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+ORDERS = ("most", "least", "random")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def pruning_curves(
     target: str,
     *,
     shares: Sequence[float] = SHARES,
+    orders: Sequence[str] = ORDERS,
     seed: int = 0,
     batch_size: int = 512,
 ) -> dict[str, PruningCurve]:
@@ -75,9 +78,10 @@ def pruning_curves(
         data: what the accuracies are measured on.
         target: a target of the graph; balance plays no part here.
         shares: of each layer's channels, ascending, 0 … 1.
+        orders: some of "most", "least" and "random"; `seed` draws the last.
 
     Raises:
-        InputError: an unknown target, shares that are not ascending in [0, 1], a graph of another model.
+        InputError: an unknown target or order, shares that are not ascending in [0, 1], a graph of another model.
 
     Source: Xu et al., *Essential Graph*, 2024, the released code's importance curves (bibliography key xu2024target);
     the random order is ours.
@@ -89,24 +93,55 @@ def pruning_curves(
         raise InputError(f"there is no target {target!r} in the graph: expected one of {', '.join(graph.targets)}.")
     if not shares or list(shares) != sorted(shares) or not 0 <= shares[0] <= shares[-1] <= 1:
         raise InputError(f"the shares are {list(shares)}: expected an ascending list from 0 to 1.")
+    if unknown := [order for order in orders if order not in ORDERS]:
+        raise InputError(f"there is no order {unknown[0]!r}: expected some of {', '.join(ORDERS)}.")
     values = {layer: v[graph.targets.index(target)] for layer, v in graph.values.items()}
-    generator, wiring = torch.Generator().manual_seed(seed), Wiring(model)
-    orders = {
+    generator = torch.Generator().manual_seed(seed)
+    channels = {
         "most": {layer: v.sort(descending=True, stable=True).indices for layer, v in values.items()},
         "least": {layer: v.sort(stable=True).indices for layer, v in values.items()},
         "random": {layer: torch.randperm(len(v), generator=generator) for layer, v in values.items()},
     }
-    output, data = graph.outputs[graph.targets.index(target)], data.to(device_of(model))
-    return {name: _curve(model, data, wiring, order, output, shares, batch_size) for name, order in orders.items()}
+    output, tail = graph.outputs[graph.targets.index(target)], _Tail(copied(model), values, data, batch_size)
+    return {name: _curve(model, tail, data.labels.cpu(), channels[name], output, shares) for name in orders}
 
 
-def _curve(model, data: ImageSet, wiring: Wiring, order: dict[str, Tensor], output: int, shares, batch_size: int):
-    pruned, steps, labels = copy.deepcopy(model), [], data.labels.cpu()
+class _Tail:
+    """A model from the first of `layers` on: what comes before runs once, whatever is switched off behind it.
+
+    Memory: what the layers behind take from those before, for all images.
+    """
+
+    def __init__(self, model: nn.Module, layers: Collection[str], data: ImageSet, batch_size: int):
+        self.model, self.wiring = model, Wiring(model)
+        cut = next(node for name, node in self.wiring.nodes.items() if name in layers)
+        before = set(takewhile(lambda node: node is not cut, self.wiring.traced.graph.nodes))
+        taken = {node for node in before if any(user not in before for user in node.users)}
+        self.batches = []
+        with evaluating(model), torch.inference_mode():
+            for x, _ in data.to(model).batches(batch_size):
+                runner = fx.Interpreter(self.wiring.traced, garbage_collect_values=False)
+                runner.run(x)
+                self.batches.append({node: runner.env[node] if node in taken else None for node in before})
+
+    def logits(self) -> Tensor:
+        """As `predict` gives them."""
+        with evaluating(self.model), torch.inference_mode():
+            runs = [self._run(batch) for batch in self.batches]
+        return torch.cat(runs).float().cpu()
+
+    def _run(self, batch: dict) -> Tensor:
+        values = {node: value.clone() if isinstance(value, Tensor) else value for node, value in batch.items()}
+        return fx.Interpreter(self.wiring.traced).run(initial_env=values)
+
+
+def _curve(model, tail: _Tail, labels: Tensor, order: dict[str, Tensor], output: int, shares) -> PruningCurve:
+    tail.model.load_state_dict(model.state_dict())
+    steps = []
     for share in shares:
         first = {layer: channels[: round(share * len(channels))] for layer, channels in order.items()}
-        switch_off(pruned, first, wiring)
-        logits = predict(pruned, data, batch_size)
-        steps.append((sum(len(channels) for channels in first.values()), *_pair(logits, labels, output)))
+        switch_off(tail.model, first, tail.wiring)
+        steps.append((sum(len(channels) for channels in first.values()), *_pair(tail.logits(), labels, output)))
     return PruningCurve(*zip(*steps, strict=True))
 
 

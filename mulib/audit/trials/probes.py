@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from mulib.audit.targets import Detection, detection
 from mulib.data.sets import ImageSet
 from mulib.errors import InputError
-from mulib.models import reinitialise
+from mulib.models import copied, reinitialise
 from mulib.predict import predict
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
@@ -68,7 +66,7 @@ def network_probe(
     if train.outputs != 1 or test.outputs != 1 or train.labels.ndim != 2:
         raise InputError(f"the labels have {train.outputs} columns: expected one attribute, as of `only(data, name)`.")
     probe = reinitialise(network, seed)
-    g = nn.Identity() if through is None else copy.deepcopy(through).eval().requires_grad_(False)
+    g = nn.Identity() if through is None else copied(through).eval().requires_grad_(False)
 
     def objective(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return loss_of(model(g(x)), y)

@@ -13,24 +13,3 @@ from mulib.faces.pen import REGIONS
 from mulib.faces.people import AGE_GROUPS, ATTRIBUTES, REGION_OF, Faces, at_age, counterfactual
 from mulib.faces.render import masks, render
 from mulib.faces.sampling import CORRELATIONS, FREQUENCIES, sample
-
-__all__ = [
-    "AGE_GROUPS",
-    "ATTRIBUTES",
-    "CORRELATIONS",
-    "FREQUENCIES",
-    "REGIONS",
-    "REGION_OF",
-    "FaceTask",
-    "Faces",
-    "age",
-    "at_age",
-    "attributes",
-    "counterfactual",
-    "drawn",
-    "features",
-    "masks",
-    "render",
-    "sample",
-    "targets",
-]

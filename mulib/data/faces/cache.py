@@ -42,7 +42,8 @@ def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor
 
 def _key(faces: Faces, size: int) -> str:
     """A name for exactly these pictures: any other face, size or version of the renderer has another."""
-    digest = hashlib.sha256(f"{VERSION} {size} {faces.seed} {len(faces)}".encode())
+    posed = " posed" * faces.posed
+    digest = hashlib.sha256(f"{VERSION} {size} {faces.seed} {len(faces)}{posed}".encode())
     for column in (faces.identity, faces.picture, faces.attributes, faces.age):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()[:32]
@@ -62,7 +63,7 @@ def _open(path: Path, faces: Faces, size: int) -> Tensor | None:
 
 def _draw_to(path: Path, faces: Faces, size: int, workers: int | None) -> None:
     """Draw into a new file."""
-    np.lib.format.open_memmap(path, "w+", np.uint8, (len(faces), 3, size, size)).flush()
+    files.allocate(np.lib.format.open_memmap(path, "w+", np.uint8, (len(faces), 3, size, size)), path)
     with tqdm(total=len(faces), desc="drawing faces", unit="face", leave=False, delay=1.0) as bar:
         for part in _drawing(path, faces, size, chunks(len(faces), size), workers):
             bar.update(part.stop - part.start)
@@ -83,7 +84,7 @@ def _drawing(path: Path, faces: Faces, size: int, parts: list[slice], workers: i
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python's, about forking with threads: they idle
-            with ProcessPoolExecutor(workers, fork) as pool:
+            with ProcessPoolExecutor(workers, fork, files.end_with, (os.getpid(),)) as pool:
                 jobs = [pool.submit(_part, path, faces[part], size, part) for part in parts]
                 for job in as_completed(jobs):
                     yield job.result()

@@ -40,6 +40,8 @@ class FaceTask(Task):
         """
         pictures = int(self.cast.picture.max()) + 1
         try:
+            if images.names is None:
+                raise ValueError("they have no names")
             identity, picture = np.array([name.split("/") for name in images.names], np.int64).reshape(-1, 2).T
             return self.cast[identity * pictures + picture]
         except (TypeError, ValueError, IndexError) as error:
@@ -133,6 +135,7 @@ def features(
     size: int = 64,
     frequencies: Mapping[str, float] | None = None,
     correlations: Mapping[tuple[str, str], float] | None = None,
+    posed: bool = False,
 ) -> FaceTask:
     """A feature to be forgotten inside the pictures, like CelebA: Bald is the task, an open mouth must not matter.
 
@@ -144,14 +147,14 @@ def features(
         attributes: the labels, in this order: any of `ATTRIBUTES`; the task first.
         forget: the features.
         people, val, test, unseen: pictures in each part; of unseen, those with the features remain.
-        frequencies, correlations: as for `sample`.
+        frequencies, correlations, posed: as for `sample`.
         seed, size: as for `age`.
 
     Raises:
         InputError: an unknown attribute, a number out of range, an impossible correlation, nothing to forget.
     """
     return _by_attribute(
-        "faces-features", seed, attributes, forget, (people, val, test, unseen), size, frequencies, correlations
+        "faces-features", seed, attributes, forget, (people, val, test, unseen), size, frequencies, correlations, posed
     )
 
 
@@ -201,8 +204,10 @@ def _with_copies(task: FaceTask) -> FaceTask:
 
 def _renamed(part: ImageSet) -> ImageSet:
     """The same pictures under other people's names."""
-    names = np.array([f"{name}/copy" for name in part.names])
-    return replace(part, identities=part.identities + 1_000_000, names=names)
+    people, names = part.identities, part.names
+    assert people is not None, "drawn faces have identities"
+    assert names is not None, "drawn faces have names"
+    return replace(part, identities=people + 1_000_000, names=np.array([f"{name}/copy" for name in names]))
 
 
 def _by_people(
@@ -214,17 +219,19 @@ def _by_people(
     return FaceTask(name, forget_index=torch.arange(forget * pictures), cast=cast, **parts)
 
 
-def _by_attribute(name: str, seed: int, attributes, forget, counts, size: int, frequencies, correlations) -> FaceTask:
+def _by_attribute(
+    name: str, seed: int, attributes, forget, counts, size: int, frequencies, correlations, posed: bool = False
+) -> FaceTask:
     """Parts of one picture per person; to be forgotten: those with all of some attributes."""
     if min(counts) < 1:
         raise InputError(f"people is {counts[0]}, val {counts[1]}, test {counts[2]}, unseen {counts[3]}: expected ≥ 1.")
-    counts = dict(zip(("train", "val", "test", "unseen"), counts, strict=True))
-    cast = sample(sum(counts.values()), seed=seed, frequencies=frequencies, correlations=correlations)
+    sizes: dict[str, int] = dict(zip(("train", "val", "test", "unseen"), counts, strict=True))
+    cast = sample(sum(counts), seed=seed, frequencies=frequencies, correlations=correlations, posed=posed)
     labels, marked = _labels(cast, attributes), _labels(cast, forget).bool().all(1)
-    parts = _parts(cast, labels, tuple(attributes), counts, size)
-    end = len(cast) - counts["unseen"]
+    parts = _parts(cast, labels, tuple(attributes), sizes, size)
+    end = len(cast) - sizes["unseen"]
     parts["unseen"] = parts["unseen"].subset(marked[end:])
-    return FaceTask(name, forget_index=marked[: counts["train"]].nonzero()[:, 0], cast=cast, **parts)
+    return FaceTask(name, forget_index=marked[: sizes["train"]].nonzero()[:, 0], cast=cast, **parts)
 
 
 def _parts(cast: Faces, labels: Tensor, classes, counts: dict[str, int], size: int) -> dict[str, ImageSet]:

@@ -16,7 +16,7 @@ from mulib.data.augment import CropFlip
 from mulib.data.cache import decoded
 from mulib.data.layout import Published
 from mulib.data.sets import DECADES, ImageSet, Task
-from mulib.data.splits import by_people
+from mulib.data.splits import by_people, who_or_what
 from mulib.errors import InputError
 
 AGEDB = Published(
@@ -32,10 +32,12 @@ UTKFACE = Published(
     how="get the aligned and cropped faces from https://susanqq.github.io/UTKFace (non-commercial research only)",
 )
 OLDEST = 120  # years; an age above is a malformed name
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 SHARES = {"forget": 0.02, "retain": 0.68, "val": 0.1, "test": 0.1, "unseen": 0.1}
-AGEDB_NAME = re.compile(r"\d+_(?P<person>.+)_(?P<age>\d+)_[mf]\.jpe?g", re.IGNORECASE)
-UTKFACE_NAME = re.compile(r"(?P<age>\d+)_[01]_[0-4]_\d+\.jpg(\.chip\.jpg)?", re.IGNORECASE)
+AGEDB_NAME = re.compile(r"\d+_(?P<person>.+)_(?P<age>\d+)_[mf]\.(jpe?g|png|webp|bmp)", re.IGNORECASE)
+UTKFACE_NAME = re.compile(
+    r"(?P<age>\d+)_[01]_[0-4]_\d+\.(jpe?g|png|webp|bmp)(\.chip\.(jpe?g|png|webp|bmp))?", re.IGNORECASE
+)
 
 
 def agedb(
@@ -88,9 +90,8 @@ def _ages(source: Published, pattern: re.Pattern, path, size: int | None, labels
         people = torch.from_numpy(np.unique([match["person"] for match in found.values()], return_inverse=True)[1])
     ages = torch.tensor([float(match["age"]) for match in found.values()])
     names = np.array(list(found))
-    whole = ImageSet(pictures.images, ages, (), people, **IMAGENET, names=names, digests=pictures.digests)
-    who = torch.arange(len(whole)) if people is None else people
-    parts = dict(zip(SHARES, by_people(who, tuple(SHARES.values()), seed), strict=True))
+    whole = ImageSet(pictures.images, ages, (), people, MEAN, STD, names, digests=pictures.digests)
+    parts = dict(zip(SHARES, by_people(who_or_what(whole), tuple(SHARES.values()), seed), strict=True))
     train = replace(whole.subset(torch.cat([parts["forget"], parts["retain"]])), augment=CropFlip(4))
     held = {name: whole.subset(parts[name]) for name in ("val", "test", "unseen")}
     task = Task(source.name, train, torch.arange(len(parts["forget"])), **held)

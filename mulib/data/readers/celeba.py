@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mulib.data.archive import Archive
+from mulib.data.archive import IMAGES, Archive
 from mulib.data.augment import FACES
 from mulib.data.cache import decoded
 from mulib.data.layout import Published
 from mulib.data.sets import ImageSet, Task
-from mulib.data.splits import by_people, hold_out
-from mulib.errors import InputError
+from mulib.data.splits import by_people, hold_out, warn_of_copies, who_or_what
+from mulib.errors import InputError, refusing
 
 CELEBA = Published(
     name="celeba",
@@ -61,9 +61,9 @@ def celeba(
         if name not in known:
             raise InputError(f"CelebA has no attribute {name!r}: expected some of {', '.join(known)}.")
     pictures, present = _celeba_pictures(archive)
-    here = np.array([name in present for name in names])
+    here = np.array([Path(name).stem in present for name in names])
     names, values = names[here], values[here]
-    found = decoded(pictures, [present[name] for name in names], size)
+    found = decoded(pictures, [present[Path(name).stem] for name in names], size)
     identities = _column(archive, "identity_CelebA.txt", names)
     whole = ImageSet(
         found.images,
@@ -73,7 +73,7 @@ def celeba(
         names=names,
         digests=found.digests,
     )
-    parts = dict(zip(SHARES, by_people(identities, tuple(SHARES.values()), seed), strict=True))
+    parts = dict(zip(SHARES, by_people(who_or_what(whole), tuple(SHARES.values()), seed), strict=True))
     official = _column(archive, "list_eval_partition.txt", names) if "list_eval_partition.txt" in archive else None
     if official is not None and official.unique().tolist() == [0, 1, 2]:
         held = (official == 2).nonzero()[:, 0]
@@ -83,7 +83,9 @@ def celeba(
     marked = torch.from_numpy(values[:, [known.index(a) for a in forget]].all(1))
     parts["unseen"] = parts["unseen"][marked[parts["unseen"]]]
     forget_index = marked[parts["train"]].nonzero()[:, 0]
-    return Task("celeba", forget_index=forget_index, **{name: whole.subset(index) for name, index in parts.items()})
+    task = Task("celeba", forget_index=forget_index, **{name: whole.subset(index) for name, index in parts.items()})
+    warn_of_copies(task)
+    return task
 
 
 def mucac(path: Path | str | None = None, *, size: int = 128, val: int = 0, seed: int = 0) -> Task:
@@ -109,7 +111,7 @@ def mucac(path: Path | str | None = None, *, size: int = 128, val: int = 0, seed
     rank = torch.tensor([2, 1, 0, 3])[part]
     number = torch.tensor([int(stem) if (stem := Path(name).stem).isdigit() else 0 for name in names])
     order = torch.from_numpy(np.lexsort((names, number, rank)))
-    found = decoded(archive, [f"CelebA-HQ-img/{names[i]}" for i in order], size)
+    found = decoded(archive, archive.images(f"CelebA-HQ-img/{names[i]}" for i in order), size)
     labels = torch.from_numpy(values[:, [known.index(a) for a in ("Male", "Smiling", "Young")]]).float()[order]
     whole = ImageSet(
         found.images, labels, ("Male", "Smiling", "Young"), identities[order], names=names[order], digests=found.digests
@@ -140,24 +142,26 @@ def _attributes(archive: Archive, name: str) -> tuple[tuple[str, ...], np.ndarra
 
 def _column(archive: Archive, name: str, images: np.ndarray) -> torch.Tensor:
     """One whole number per image, (N,) int64, from a file of lines "image number"."""
-    cells = archive.text(name).split()
-    try:
+    cells, where = archive.text(name).split(), f"{name} in {archive.path}"
+    with refusing(where, "expected lines “image number”, fetch it again"):
         number = dict(zip(cells[::2], map(int, cells[1::2]), strict=True))
+        if absent := [image for image in images if image not in number]:
+            raise InputError(f"{where} has no line for {absent[0]}: fetch it again.")
         return torch.tensor([number[image] for image in images], dtype=torch.int64)
-    except KeyError as error:
-        raise InputError(f"{name} in {archive.path} has no line for {error.args[0]}: fetch it again.") from error
-    except ValueError as error:
-        raise InputError(f"{name} in {archive.path} is no list of lines “image number”: fetch it again.") from error
 
 
 def _celeba_pictures(archive: Archive) -> tuple[Archive, dict[str, str]]:
-    """The archive that holds the images, and their file names by image name; torchvision's zip is read in place."""
+    """The archive that holds the images, and their files by name without ending, which differs between copies;
+    torchvision's zip is read in place."""
     inner = archive.path / archive.prefix / "img_align_celeba.zip"
     files = archive.files("img_align_celeba")
     if not files and inner.is_file():
         archive = Archive(inner, "")
         files = archive.files()
-    present = {file.rpartition("/")[2]: file for file in files}
+    images = [file for file in files if file.lower().endswith(IMAGES)]
+    present = {Path(file).stem: file for file in images}
+    if len(present) < len(images):
+        raise InputError(f"{archive.path} holds some images twice, as of two formats: expected each once.")
     if not present:
         raise InputError(f"{archive.path} holds no img_align_celeba with images: expected torchvision's layout.")
     return archive, present

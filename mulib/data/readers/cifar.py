@@ -6,7 +6,7 @@ import io
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pooch
@@ -20,7 +20,7 @@ from mulib.data.download import fetching, find
 from mulib.data.layout import Published
 from mulib.data.sets import ImageSet, Task
 from mulib.data.splits import hold_out
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 from mulib.files import cache_folder, once
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -32,10 +32,8 @@ BATCHES = Published(
     how=f"call cifar10(download=True), or get it from {URL} (free to use with citation)",
 )
 FOLDERS = replace(BATCHES, marker="train/airplane/", places=("cifar10", "cifar10_jpeg", "."))
-NORMALISE = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2023, 0.1994, 0.2010)}  # as the released code has it
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as the released code has it
 AUGMENT = Chain((AutoAugment(), CropFlip(4)))
-ALLOWED = {"numpy.ndarray", "numpy.dtype", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
-ALLOWED |= {"_codecs.encode"}  # how Python 3 writes bytes into an old pickle
 
 
 def cifar10(
@@ -115,13 +113,65 @@ def _download() -> None:
     once(path, make, lambda path: path if path.exists() else None)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reads the published pickles, which hold arrays, lists and text: nothing else is ever looked up or called."""
+class _Array:
+    """What stands for an array until its numbers are known: nothing that a file says reaches numpy but its bytes."""
+
+    value = None
+
+    def build(self, state: tuple) -> None:
+        """The numbers, from what `ndarray.__reduce__` writes: version, shape, dtype, order and bytes."""
+        _, shape, dtype, fortran, content = state
+        content = content.encode("latin1") if isinstance(content, str) else bytes(content)
+        self.value = np.frombuffer(content, dtype.name).reshape(shape, order="F" if fortran else "C")
+
+
+class _Dtype:
+    """A type of numbers by its name."""
+
+    def __init__(self, name: str, *flags: object):
+        if name.lstrip("<>|=") not in ("u1", "i1", "i2", "i4", "i8"):
+            raise pickle.UnpicklingError(f"it holds {name!r}, not whole numbers")
+        self.name = name
+
+    def build(self, state: tuple) -> None:
+        """The order of the bytes, which is the second thing that `dtype.__reduce__` writes."""
+        self.name = {"<": "<", ">": ">"}.get(state[1], "|") + self.name.lstrip("<>|=")
+
+
+def _frombuffer(content, dtype: _Dtype, shape: tuple, order: str) -> _Array:
+    array = _Array()
+    array.build((1, shape, dtype, order == "F", content))
+    return array
+
+
+_CALLS = {  # by the names that numpy has had, and how Python 3 writes bytes into an old pickle
+    **{f"numpy.{core}.multiarray._reconstruct": lambda *_: _Array() for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},
+    "numpy.ndarray": None,
+    "numpy.dtype": _Dtype,
+    "_codecs.encode": lambda text, encoding: str(text).encode("latin1"),
+}
+
+
+class _ArraysOnly(pickle._Unpickler):
+    """Reads the published pickles, which hold arrays, lists and text, in Python, and makes nothing but these and what
+    stands above: a file cannot steer numpy's own unpickling, which trusts it with memory."""
+
+    stack: list
 
     def find_class(self, module: str, name: str):
-        if f"{module}.{name}" not in ALLOWED:
+        if f"{module}.{name}" not in _CALLS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
+        return _CALLS[f"{module}.{name}"]
+
+    def load_build(self) -> None:
+        """BUILD, for what stands above only: elsewhere it would set attributes."""
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], _Array | _Dtype):
+            raise pickle.UnpicklingError(f"it builds a {type(self.stack[-1]).__name__}")
+        self.stack[-1].build(state)
+
+    dispatch: ClassVar[dict] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
 def _batches(archive: Archive) -> tuple[ImageSet, ImageSet]:
@@ -133,34 +183,39 @@ def _batches(archive: Archive) -> tuple[ImageSet, ImageSet]:
 def _batch(archive: Archive, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images (n, 3, 32, 32) uint8, labels (n,) and file names (n,) of one pickle."""
     where = f"{name} in {archive.path}"
-    try:
+    with refusing(where, "expected a batch of CIFAR-10, fetch it again"):
         content = _ArraysOnly(io.BytesIO(archive.read(name)), encoding="latin1").load()
-        images = np.asarray(content["data"]).reshape(-1, 3, 32, 32)
-        labels, names = np.asarray(content["labels"]), np.asarray(content["filenames"])
-    except InputError:
-        raise
-    except Exception as error:  # a damaged pickle can raise anything
-        raise InputError(f"{where} is no batch of CIFAR-10 ({error}): fetch it again.") from error
+        if not isinstance(content, dict) or (absent := {"data", "labels", "filenames"} - content.keys()):
+            found = f"lacks {min(absent)}" if isinstance(content, dict) else f"holds a {type(content).__name__}"
+            raise InputError(f"{where} {found}: expected a batch of CIFAR-10, fetch it again.")
+        data, labels, names = (content[key] for key in ("data", "labels", "filenames"))
+        images = np.array(data.value).reshape(-1, 3, 32, 32)
+        labels = np.array(labels.value if isinstance(labels, _Array) else labels)
+        names = np.array([str(each) for each in names])
     if images.dtype != np.uint8 or labels.shape != names.shape or len(labels) != len(images):
         raise InputError(f"{where} has {len(images)} images and {len(labels)} labels: fetch it again.")
-    if labels.dtype.kind != "i" or labels.min() < 0 or labels.max() >= len(CLASSES):
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(CLASSES):
         raise InputError(f"{where} has labels in {labels.min()} … {labels.max()}: expected 0 … 9, fetch it again.")
     return images, labels, names
 
 
 def _image_set(images: np.ndarray, labels: np.ndarray, names: np.ndarray) -> ImageSet:
-    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels).long(), CLASSES, **NORMALISE, names=names)
+    return ImageSet(torch.from_numpy(images), torch.from_numpy(labels).long(), CLASSES, None, MEAN, STD, names)
 
 
 def _folders(archive: Archive) -> tuple[ImageSet, ImageSet]:
     names = {split: archive.files(split) for split in ("train", "test")}
     whole = [name for part in names.values() for name in part]
+    expected = f"expected train/ and test/, each with {', '.join(CLASSES)}"
     for name in whole:
         if name.count("/") != 2 or name.split("/")[1] not in CLASSES:
-            raise InputError(f"{name} in {archive.path} lies in no class folder: expected train/ and test/ {CLASSES}.")
+            raise InputError(f"{name} in {archive.path} lies in no class folder: {expected}.")
+    there = {name.rpartition("/")[0] for name in whole}
+    if absent := [f"{split}/{name}" for split in names for name in CLASSES if f"{split}/{name}" not in there]:
+        raise InputError(f"{archive.path} has no images in {', '.join(absent[:3])}: {expected}.")
     found = decoded(archive, whole)
     labels = torch.tensor([CLASSES.index(name.split("/")[1]) for name in whole])
-    data = ImageSet(found.images, labels, CLASSES, **NORMALISE, names=np.array(whole), digests=found.digests)
+    data = ImageSet(found.images, labels, CLASSES, None, MEAN, STD, np.array(whole), found.digests)
     cut = len(names["train"])
     return data.subset(torch.arange(cut)), data.subset(torch.arange(cut, len(data)))
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +49,7 @@ def mufac(path: Path | str | None = None, *, size: int | None = None, val: int =
     tables = {split: _table(archive, split) for split in ("train", "val", "test")}
     rows = [row for table in tables.values() for row in table]
     names = [f"{split}_images/{row['image_path']}" for split, table in tables.items() for row in table]
+    names = archive.images(names)
     pictures = decoded(archive, names, size)
     people = np.unique([f"{row['family_id']} {row['person_id']}" for row in rows], return_inverse=True)[1]
     whole = ImageSet(
@@ -68,22 +68,14 @@ def mufac(path: Path | str | None = None, *, size: int | None = None, val: int =
     return hold_out(task, val, seed)
 
 
-def _table(archive: Archive, split: str) -> list[dict]:
+def _table(archive: Archive, split: str) -> list[dict[str, Any]]:
     """The rows of one table, with "label" 0 … 7 added."""
     name = f"custom_{split}_dataset.csv"
-    reader = csv.DictReader(io.StringIO(archive.text(name)))
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise InputError(f"{name} in {archive.path} has no column {missing[0]}: expected {', '.join(COLUMNS)}.")
-    rows = list(reader)
-    for number, row in enumerate(rows, 2):
-        if None in row.values():
-            raise InputError(f"line {number} of {name} in {archive.path} has too few cells: correct the file.")
+    rows: list[dict[str, Any]] = [*archive.rows(name, COLUMNS)]
+    for row in rows:
         if row["age_class"] not in tuple("abcdefgh"):
-            where = f"line {number} of {name} in {archive.path}"
-            raise InputError(f"{where} has the age class {row['age_class']!r}: expected a … h, correct the file.")
-        refuse_to_climb(row["image_path"], f"line {number} of {name} in {archive.path}")
+            found = f"the age class {row['age_class']!r}"
+            raise InputError(f"{row['line']} has {found}: expected a … h, correct the file.")
+        refuse_to_climb(row["image_path"], row["line"])
         row["label"] = ord(row["age_class"]) - ord("a")
-    if not rows:
-        raise InputError(f"{name} in {archive.path} has no rows: fetch the data again, complete.")
     return rows

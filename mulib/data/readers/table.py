@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,8 @@ from mulib.data.archive import Archive, refuse_to_climb
 from mulib.data.augment import FACES
 from mulib.data.cache import decoded
 from mulib.data.sets import ImageSet, Task
-from mulib.data.splits import hold_out
-from mulib.errors import InputError
+from mulib.data.splits import hold_out, warn_of_copies
+from mulib.errors import InputError, refusing
 
 SETS = ("retain", "forget", "val", "test", "unseen")
 COLUMNS = ("file", "label", "set")
@@ -46,7 +46,10 @@ def table(
 
     Raises:
         InputError: no CSV, a missing column, a row with an unknown set or an empty cell, a set without images, a value
-            that is no number, `val` beside rows of val, a missing or damaged image.
+            that is no finite number, a class that is nearly another ("Cat" and "cat", 1 and 1.0) or NaN, a file that
+            is listed twice, `val` beside rows of val, a missing or damaged image.
+
+    The same file under two names in two sets is warned of.
     """
     archive = Archive(path, csv_name)
     rows = _rows(archive, csv_name)
@@ -56,7 +59,8 @@ def table(
             raise InputError(f"{csv_name} in {archive.path} has no row of set {name}: expected at least one.")
     if val and len(where["val"]):
         raise InputError(f"val is {val}, but {csv_name} has {len(where['val'])} rows of val: give one of the two.")
-    found = decoded(archive, [row["file"] for row in rows], size)
+    files = archive.images(row["file"] for row in rows)
+    found = decoded(archive, files, size)
     classes, numbers = _labels(rows, labels, archive, csv_name)
     people = [row["person"] for row in rows] if "person" in rows[0] else None
     whole = ImageSet(
@@ -64,42 +68,52 @@ def table(
         numbers,
         classes,
         None if people is None else torch.from_numpy(np.unique(people, return_inverse=True)[1]),
-        names=np.array([row["file"] for row in rows]),
+        names=np.array(files),
         digests=found.digests,
         augment=FACES if augment else None,
     )
     train = whole.subset(torch.cat([where["retain"], where["forget"]]))
     forget = len(where["retain"]) + torch.arange(len(where["forget"]))
     task = Task(Path(path).stem, train, forget, *(whole.subset(where[name]) for name in ("val", "test", "unseen")))
+    warn_of_copies(task)
     return hold_out(task, val, seed)
 
 
 def _rows(archive: Archive, name: str) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(archive.text(name)))
-    known = reader.fieldnames or ()
-    if missing := [column for column in COLUMNS if column not in known]:
-        raise InputError(f"{name} in {archive.path} has no column {missing[0]}: expected {', '.join(COLUMNS)}.")
-    rows = list(reader)
-    for number, row in enumerate(rows, 2):
-        line = f"line {number} of {name} in {archive.path}"
-        if any(not row[column] for column in known):
-            raise InputError(f"{line} has an empty cell: correct the file.")
+    rows = archive.rows(name, COLUMNS)
+    for row in rows:
         if row["set"] not in SETS:
-            raise InputError(f"{line} has the set {row['set']!r}: expected {', '.join(SETS)}.")
-        refuse_to_climb(row["file"], line)
+            raise InputError(f"{row['line']} has the set {row['set']!r}: expected {', '.join(SETS)}.")
+        refuse_to_climb(row["file"], row["line"])
+    file, times = Counter(os.path.normpath(row["file"]) for row in rows).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{name} in {archive.path} lists {file} {times} times: expected each image once, in one set.")
     return rows
 
 
 def _labels(rows, labels, archive, name) -> tuple[tuple[str, ...], torch.Tensor]:
-    texts = [row["label"] for row in rows]
+    texts, where = [row["label"] for row in rows], f"{name} in {archive.path}"
     if labels == "classes":
         classes, numbers = np.unique(texts, return_inverse=True)
+        meant = {}
+        for text in map(str, classes):
+            other = meant.setdefault(_meant(text), text)
+            if other != text or _meant(text) in ("nan", "none", "null", "na", "n/a"):
+                found = f"labels {other!r} and {text!r}" if other != text else f"label {text!r}"
+                raise InputError(f"{where} has the {found}: expected classes with names, each written in one way.")
         return tuple(map(str, classes)), torch.from_numpy(numbers)
     if labels != "values":
         raise InputError(f"labels is {labels!r}: expected 'classes' or 'values'.")
+    with refusing(f"a label of {where}", "expected numbers, correct the file"):
+        values = torch.tensor([float(text) for text in texts])
+    if not values.isfinite().all():
+        raise InputError(f"{where} has a label that is not finite: expected numbers below 1e38, correct the file.")
+    return (), values
+
+
+def _meant(text: str) -> str:
+    """What a class is called, however it is written: in small letters, numbers as numbers."""
     try:
-        return (), torch.tensor([float(text) for text in texts])
-    except ValueError as error:
-        raise InputError(
-            f"{name} in {archive.path} has a label that is no number ({error}): correct the file."
-        ) from None
+        return f"{float(text):g}"
+    except ValueError:
+        return " ".join(text.casefold().split())

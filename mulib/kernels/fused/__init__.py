@@ -1,0 +1,1 @@
+"""The kernels in Triton: one file beside each torch definition, imported when one of them first runs."""
