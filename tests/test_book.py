@@ -9,6 +9,7 @@ import pytest
 import yaml
 from projects import BUILD, ROOT, absent, build, code, mulib, notebook, parameters, prose
 
+from mulib.press import editions
 from mulib.press.faults import PAGE_BYTES
 from mulib.press.verdicts import read_papers
 
@@ -190,10 +191,10 @@ def test_the_menu_of_a_phone_opens(visit):
     assert tab.get_by_role("link", name="Glossary").first.is_visible()
 
 
-def test_the_download_is_the_clean_notebook(html):
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        (source,) = (html / "_sources" / "notebooks").glob(path.name)
-        assert source.read_bytes() == (BUILD / "notebooks" / path.name).read_bytes()
+def test_the_download_is_the_student_edition(html):
+    for path in (BUILD / "notebooks").glob("*.ipynb"):
+        (given,) = (html / "_sources" / "notebooks").glob(path.name)
+        assert given.read_text() == nbformat.writes(editions.edition(editions.chapter(BUILD, path), "student"))
 
 
 # What must stop a build, shown on a book of one page

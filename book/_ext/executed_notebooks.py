@@ -1,8 +1,9 @@
 """Sphinx extension: show notebooks/X.ipynb with the outputs of its executed twin, _executed/notebooks/X.ipynb.
 
 The words of a page are those of the clean notebook, the outputs those of the run; a verdict that a run in a smaller
-setting gave is shown in the words of a smaller setting. A twin that is missing, or that
-was executed from other code or another mulib, fails the build: no page shows what its code does not give.
+setting gave is shown in the words of a smaller setting. A twin that is missing, or that was executed from other code or
+another mulib, fails the build: no page shows what its code does not give. What a page gives to download is the student
+edition.
 """
 
 import sys
@@ -14,6 +15,8 @@ from sphinx.errors import ExtensionError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of this project, installed or not
 
 from mulib import InputError
+from mulib.files import replace
+from mulib.press import editions
 from mulib.press.faults import alt_text, pictures
 from mulib.press.record import Record, stale
 from mulib.press.runs import staged
@@ -76,8 +79,16 @@ def soften(notebook):
             output.data[f"{MIME_PREFIX}text/plain"] = repr(SMALLER[text])
 
 
+def give_editions(app, exception):
+    """Put the student edition in the place of what a page gives to download."""
+    for copy in sorted(Path(app.outdir).glob("_sources/notebooks/*.ipynb")) if exception is None else ():
+        chapter = editions.chapter(app.srcdir, Path(app.srcdir) / "notebooks" / copy.name)
+        replace(copy, nbformat.writes(editions.edition(chapter, "student")).encode())
+
+
 def setup(app):
     """Register the extension with Sphinx."""
+    app.connect("build-finished", give_editions)
     app.connect("env-before-read-docs", require_twins)
     app.connect("source-read", show_outputs)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
