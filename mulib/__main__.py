@@ -446,8 +446,32 @@ def editions(out, notebooks, tier, execute, jobs, grader):
     failed = 0
     for file, wrong in press.run(files, jobs) if execute else ():
         failed += bool(wrong)
-        click.echo(f"{'FAILED' if wrong else 'as meant'}  {file.parent.name}/{file.stem}  {'; '.join(wrong)}".rstrip())
+        click.echo(
+            f"{'FAILED' if wrong else 'as meant'}  {file.parents[1].name}/{file.stem}  {'; '.join(wrong)}".rstrip()
+        )
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("out", type=click.Path(file_okay=False), default="_build/html/slides")
+@click.argument("notebooks", nargs=-1)
+def slides(out, notebooks):
+    """Write a deck of slides per chapter that was executed; they belong into the built book, whose scripts they use."""
+    from mulib.press import slides as press
+    from mulib.press.runs import find_root
+
+    click.echo(f"{out}: {len(press.write(find_root(), out, notebooks))} decks")
+
+
+@main.command("print")
+@click.argument("out", type=click.Path(dir_okay=False), default="_build/book.pdf")
+def print_(out):
+    """Print the built book with Chromium as one PDF: title, contents, bookmarks, links."""
+    from mulib.press import paper
+    from mulib.press.runs import find_root
+
+    pages = paper.write(find_root(), out)
+    click.echo(f"{out}: {pages} pages, {Path(out).stat().st_size / 1e6:.1f} MB")
 
 
 @main.command()

@@ -107,7 +107,7 @@ def test_a_solution_that_no_answer_cell_can_be_made_of_is_one_sentence(tmp_path)
 def test_with_stubs_a_chapter_fails_in_them_alone_and_with_solutions_nowhere(tmp_path):
     files = editions.write(ROOT, tmp_path, LIGHT, "smoke")
     assert [wrong for _, wrong in editions.run(files, 2)] == [[]] * 4
-    (student,) = (file for file in files if file.parent.name == "student" and file.stem == LIGHT[0])
+    (student,) = (file for file in files if file.parents[1].name == "student" and file.stem == LIGHT[0])
     broken = nbformat.read(student, 4)
     broken.cells[-1:] = [code("undefined_name"), *broken.cells[-1:]]
     nbformat.write(broken, student)

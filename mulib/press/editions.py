@@ -88,15 +88,20 @@ def chapter(root, path):
 def write(root, out, names=(), tier=None):
     """Write `out`/student and `out`/instructor for the chapters `names` (all by default); return the files.
 
+    Each is a project of its own, with notebooks/ and the tiers in notebooks/params/, so `mulib run` works there, too.
+
     Args:
         tier: put the values of this tier into the parameters cell; by default a notebook's own, those of quick, stay.
     """
     files = []
+    for file in sorted((Path(root) / "notebooks" / "params").glob("*.yml")):
+        for kind in KINDS:
+            replace(Path(out) / kind / "notebooks" / "params" / file.name, file.read_bytes())
     for path in find_notebooks(root, names):
         made = chapter(root, path)
         for kind in KINDS:
             notebook = edition(made, kind)
-            files.append(Path(out) / kind / path.name)
+            files.append(Path(out) / kind / "notebooks" / path.name)
             replace(files[-1], nbformat.writes(in_tier(notebook, root, path, tier)).encode())
     return files
 
@@ -209,6 +214,11 @@ def stub(cells, label):
     for name in asked:
         if name in functions:
             head = "\n".join(lines[functions[name].lineno - 1 : functions[name].body[0].lineno - 1])
+            needed = names(f"{head}\n    pass")[1]
+            before = [
+                node for node in tree.body if isinstance(node, ast.Assign) and names(ast.unparse(node))[0] & needed
+            ]
+            head = "\n".join([*map(ast.unparse, before), head])
             parts.append(f'{head}\n    raise NotImplementedError("{CALL}")\n\n')
         else:
             parts.append(f'raise NotImplementedError("{CALL}")\n{name} = ...\n')
