@@ -89,6 +89,7 @@ def _chromium():
 def _printed(browser, html, page):
     """Return a page of the book as pypdf reads it."""
     tab = browser.new_page(color_scheme="light")
+    tab.set_default_timeout(300_000)  # a busy machine takes its time; it is no error
     tab.goto((html / f"{page}.html").as_uri())
     tab.add_style_tag(content=STATIC)
     tab.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")

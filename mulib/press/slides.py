@@ -1,7 +1,7 @@
 """Slides: a deck per chapter for reveal.js, from the executed notebook, for use without a network.
 
-A deck has the title with the goals, then each prediction to make and each figure with its finding, then what to
-remember: at most ten slides. Where cells are tagged `slide`, only those are shown between the first and the last.
+A deck has the title with the goals, the finding, then predictions to make and figures with their captions, then what to
+remember: at most ten slides. Where cells are tagged `slide`, only those are shown in between.
 """
 
 import re
@@ -17,11 +17,12 @@ from mulib.press.faults import alt_text, pictures
 from mulib.press.runs import find_notebooks, staged
 
 MOST = 10  # slides of a deck
-_PREDICT = re.compile(r"^`{3,}\{admonition\} Predict\b.*?^`{3,}[ \t]*$", re.M | re.S)
+_BOX = re.compile(r"^(?P<mark>`{3,})\{admonition\} (?P<title>Predict|Finding)\b.*?^(?P=mark)[ \t]*$", re.M | re.S)
+_NAMED = re.compile(r"\{numref\}`(?:[^`<]*<)?([^`>]+)>?`")
 _HEADING = re.compile(r"^## +(.+)$", re.M)
 _GOALS = re.compile(r"^\*\*Goals\.\*\*.*?(?=^\*\*|^`{3})", re.M | re.S)
 _REMEMBER = re.compile(r"^## You have.*?(?=^## |^\*\*|\Z)", re.M | re.S)
-_FIRST = re.compile(r"\A# (.+)\n+(.+)")
+_FIRST = re.compile(r"\A# (.+)\n*(.*)")
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -70,29 +71,34 @@ def write(root, out, names=(), vendor="../_static/vendor"):
 
 def deck(chapter, executed):
     """Return the slides of a Chapter as HTML, from its executed notebook (nbformat node)."""
-    writer, heading, between, tagged = Writer(chapter, "student"), "", [], []
+    writer, heading, between, tagged, figures = Writer(chapter, "student"), "", [], [], {}
     text = "\n\n".join(cell.source for cell in executed.cells if cell.cell_type == "markdown")
     for cell in executed.cells:
-        here = []
+        marked, here = "slide" in cell.metadata.get("tags", ()), []
         if cell.cell_type == "markdown":
-            if found := _HEADING.findall(cell.source):
-                heading = found[-1]
-            if "Exercises" in heading:
+            heading = next(iter(_HEADING.findall(cell.source)[-1:]), heading)
+            if heading.startswith("Exercises"):
                 break
-            asked = _PREDICT.findall(cell.source)
-            here = [f"<h2>{_html(heading)}</h2>\n{_html(writer.markdown(box))}" for box in asked]
-            if "slide" in cell.metadata.get("tags", ()) and not here:
-                here = [_html(writer.markdown(cell.source))]
-        else:
-            caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption")
-            here = [_figure(writer, heading, caption, cell, each) for each in pictures(cell) if caption]
+            boxes = [box[0] for box in _BOX.finditer(cell.source) if box["title"] == "Predict"]
+            shown = boxes or [cell.source] * marked
+            here = [f"<h2>{_html(heading)}</h2>\n{_html(writer.markdown(each))}" for each in shown]
+        elif figure := cell.metadata.get("mystnb", {}).get("figure", {}):
+            here = [_figure(writer, heading, figure.get("caption", ""), cell, each) for each in pictures(cell)]
+            figures |= {figure.get("name"): here[0]} if here else {}
         between += here
-        tagged += here if "slide" in cell.metadata.get("tags", ()) else []
-    title, said = _FIRST.match(executed.cells[0].source).groups()
+        tagged += here if marked else []
+    first, said = _FIRST.match(executed.cells[0].source).groups()
     goals, remember = _GOALS.search(text), _REMEMBER.search(text)
-    first = f"<h1>{_html(f'{chapter.number} {title}')}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"
-    last = [_html(writer.markdown(remember[0].replace("## You have", "## To remember", 1)))] if remember else []
-    return [first, *(tagged or between)[: MOST - 1 - len(last)], *last]
+    finding = next((box[0] for box in _BOX.finditer(text) if box["title"] == "Finding"), "")
+    begin = [f"<h1>{_html(f'{chapter.number} {first}')}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"]
+    begin += [f"<h2>The finding</h2>\n{_html(writer.markdown(finding))}"] if finding else []
+    end = [_html(writer.markdown(remember[0].replace("## You have", "## To remember", 1)))] if remember else []
+    middle, room = tagged or between, MOST - len(begin) - len(end)
+    if len(middle) > room:  # what the finding speaks of stays; else the first come first
+        kept = [figures[name] for name in _NAMED.findall(finding) if name in figures]
+        others = [each for each in middle if each not in kept][: room - len(kept)]
+        middle = [each for each in middle if each in kept or each in others]
+    return [*begin, *middle, *end]
 
 
 def _figure(writer, heading, caption, cell, output):
