@@ -1,5 +1,6 @@
 """The book is built without a warning, and works in a browser from its files alone, without a network."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from projects import BUILD, ROOT, absent, build, code, mulib, notebook, parameters, prose
 
-from mulib.press import editions
+from mulib.press import editions, paper, slides
 from mulib.press.faults import PAGE_BYTES
 from mulib.press.verdicts import read_papers
 
@@ -17,6 +18,7 @@ SCREENSHOTS = ROOT / "_build" / "screenshots"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 SLIDER_PAGE = "notebooks/13_measuring_epsilon"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390), "dark-phone": ("dark", 390)}
 each_page = pytest.mark.parametrize("page", PAGES)
 
@@ -83,6 +85,62 @@ def test_a_page_looks_right(visit, page):
         tab.screenshot(path=SCREENSHOTS / f"{page.replace('/', '.')}.{look}.png", full_page=True)
         width, room = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert width <= room, look
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """axe-core's script, by npm and by its pin, as the book's own scripts are."""
+    place = importlib.util.spec_from_file_location("offline", ROOT / "book" / "_ext" / "offline.py")
+    offline, folder = importlib.util.module_from_spec(place), tmp_path_factory.mktemp("axe")
+    place.loader.exec_module(offline)
+    pin = json.loads((ROOT / "tests" / "axe.json").read_text())
+    try:
+        offline.unpack(offline.download(pin, folder), pin["files"], folder)
+    except offline.VendorError as error:
+        absent(f"{error}: no page was looked at by axe-core")
+    return (folder / "axe.min.js").read_text()
+
+
+@each_page
+def test_a_page_meets_wcag_21_aa(visit, axe, page):
+    """In light and dark colours, folds open and shut as they come."""
+    tab = visit(page)
+    tab.evaluate(f"{axe}\n0")
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        tab.wait_for_timeout(300)
+        found = tab.evaluate(f"axe.run({{runOnly: {WCAG}, resultTypes: ['violations']}})")
+        assert found["passes"], "nothing was looked at"
+        assert [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found["violations"]] == [], scheme
+
+
+def test_the_slides_are_few_fit_their_page_and_need_no_network(visit, html):
+    decks = sorted(path.stem for path in (html / "slides").glob("*.html"))
+    assert decks == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    for stem in decks:
+        text = (html / "slides" / f"{stem}.html").read_text()
+        assert 2 <= text.count("<section>") <= slides.MOST
+        assert text.count("<img") == text.count(' alt="') - text.count(' alt=""')
+    tab = visit(f"slides/{decks[0]}")
+    assert tab.evaluate("Reveal.getTotalSlides()") >= 4
+    high = "[...document.querySelectorAll('section')].map(s => { s.style.display = 'block'; return s.scrollHeight })"
+    assert max(tab.evaluate(high)) <= 720
+
+
+def test_the_book_is_one_pdf(html, browser, tmp_path):
+    """Every page in it with a bookmark, the contents' numbers true, and no link to a file of the built book left."""
+    pypdf = pytest.importorskip("pypdf")
+    out = tmp_path / "book.pdf"
+    total = paper.write(ROOT, out, html)
+    read = pypdf.PdfReader(out)
+    assert len(read.pages) == total
+    assert out.stat().st_size < 40e6
+    assert [mark.title for mark in read.outline] == [title for _, title in paper.contents(ROOT)]
+    links = [a.get_object() for page in read.pages for a in page.get("/Annots", ())]
+    assert not [a for a in links if "_build/html" in str(a.get("/A", {}).get("/URI", "")) and ".html" in str(a)]
+    contents = read.pages[1].extract_text()
+    for mark in read.outline:
+        assert re.search(rf"\b{read.get_destination_page_number(mark) + 1}\b", contents), mark.title
 
 
 def test_the_slider_changes_the_picture_by_keyboard(visit):

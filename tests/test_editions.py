@@ -52,7 +52,7 @@ def test_the_answers_are_the_instructors_alone(stem):
     source = "\n".join(cell.source for cell in nbformat.read(CHAPTERS[stem].path, 4).cells)
     titles = re.findall(r"^`{3,}\{dropdown\} (.*(?:\?|^One .*))\n+(.+)", source, re.M)
     student, instructor = ("\n".join(c.source for c in made(stem, kind).cells) for kind in editions.KINDS)
-    assert len(titles) >= 3
+    assert len(titles) >= (3 if "## Quiz" in source else 0)
     for title, answer in titles:
         first = re.split(r"[{`]", answer)[0][:60]
         assert title in student

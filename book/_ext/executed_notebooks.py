@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of thi
 
 from mulib import InputError
 from mulib.files import replace
-from mulib.press import editions
+from mulib.press import editions, slides
 from mulib.press.faults import alt_text, pictures
 from mulib.press.record import Record, stale
 from mulib.press.runs import staged
@@ -80,8 +80,11 @@ def soften(notebook):
 
 
 def give_editions(app, exception):
-    """Put the student edition in the place of what a page gives to download."""
-    for copy in sorted(Path(app.outdir).glob("_sources/notebooks/*.ipynb")) if exception is None else ():
+    """Put the student edition in the place of what a page gives to download, and a deck of slides beside the pages."""
+    copies = sorted(Path(app.outdir).glob("_sources/notebooks/*.ipynb")) if exception is None else []
+    if copies:
+        slides.write(app.srcdir, Path(app.outdir) / "slides", [copy.stem for copy in copies])
+    for copy in copies:
         chapter = editions.chapter(app.srcdir, Path(app.srcdir) / "notebooks" / copy.name)
         replace(copy, nbformat.writes(editions.edition(chapter, "student")).encode())
 

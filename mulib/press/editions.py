@@ -7,6 +7,7 @@ from the run that the book shows. A solution is what stands between `solution-st
 import ast
 import itertools
 import re
+import symtable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -182,20 +183,15 @@ def _bookkeeping(cell, notebook):
 
 @cache
 def names(source):
-    """Return the names that a cell's code stores at its top level, and those that it reads anywhere, as two sets."""
-    tree = ast.parse(source)
-    stored, todo = set(), list(tree.body)
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    """Return the names that a cell's code stores at its top level, and those that it reads from there, as two sets."""
+    top = symtable.symtable(source, "cell", "exec")
+    stored = {each.get_name() for each in top.get_symbols() if each.is_assigned() or each.is_imported()}
+    read, todo = set(), [top]
     while todo:
-        node = todo.pop()
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            stored.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            stored |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
-        else:
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                stored.add(node.id)
-            todo += [n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.Lambda | ast.comprehension)]
+        table = todo.pop()
+        todo += table.get_children()
+        used = (each for each in table.get_symbols() if each.is_referenced() and (table is top or each.is_global()))
+        read |= {each.get_name() for each in used}
     return stored, read
 
 
