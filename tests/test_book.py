@@ -306,6 +306,21 @@ def test_a_verdict_of_a_smaller_run_is_shown_in_the_words_of_a_smaller_setting(s
     assert ">failed<" not in text
 
 
+def test_a_public_address_brings_the_launch_buttons(small, tmp_path):
+    folder = shutil.copytree(small, tmp_path / "public", ignore=shutil.ignore_patterns("_build"))
+    config = (folder / "_config.yml").read_text()
+    (folder / "_config.yml").write_text(
+        f'{config}\nrepository: {{url: "https://github.com/some/book", branch: main}}\n'
+    )
+    assert build(folder, PATH="").returncode == 0
+    page = "notebooks/one"
+    text, before = ((each / "_build" / "html" / f"{page}.html").read_text() for each in (folder, small))
+    places = ("colab.research.google.com", "kaggle.com", "mybinder.org")
+    assert [place in text for place in places] == [True] * 3
+    assert f"some/book/blob/editions/student/{page}.ipynb" in text
+    assert [place in before for place in places] == [False] * 3
+
+
 def test_new_prose_is_shown_without_a_new_run(small):
     _edit(small, "It is {glue", "Now it is {glue")
     assert build(small, PATH="").returncode == 0

@@ -89,8 +89,27 @@ def give_editions(app, exception):
         replace(copy, nbformat.writes(editions.edition(chapter, "student")).encode())
 
 
+def offer_launch(app, pagename, templatename, context, doctree):
+    """Give a chapter's page a menu of Colab, Kaggle and Binder, where _config.yml names the book's public address."""
+    project = (
+        str(app.config.html_theme_options.get("repository_url") or "").partition("https://github.com/")[2].strip("/")
+    )
+    if not project or not pagename.startswith("notebooks/"):
+        return
+    file = f"student/{pagename}.ipynb"
+    places = {
+        "Colab": f"https://colab.research.google.com/github/{project}/blob/editions/{file}",
+        "Kaggle": f"https://kaggle.com/kernels/welcome?src=https://github.com/{project}/blob/editions/{file}",
+        "Binder": f"https://mybinder.org/v2/gh/{project}/editions?labpath={file}",
+    }
+    look = {"icon": "fas fa-rocket", "tooltip": "Open the student edition"}
+    links = [{"type": "link", "text": name, "url": url, **look} for name, url in places.items()]
+    context["header_buttons"].append({"type": "group", "buttons": links, "text": "", "label": "launch-buttons", **look})
+
+
 def setup(app):
     """Register the extension with Sphinx."""
+    app.connect("html-page-context", offer_launch, priority=900)  # after the theme has made its list
     app.connect("build-finished", give_editions)
     app.connect("env-before-read-docs", require_twins)
     app.connect("source-read", show_outputs)
