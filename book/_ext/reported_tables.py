@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import quote
 
+from chapters import chapter
 from mdit_py_plugins.anchors.index import slugify
 from sphinx.errors import ExtensionError
 
