@@ -34,8 +34,15 @@ def test_only_the_mouth_is_toggled():
     assert not (changed & ~TRIAL.region("test", either=True)).any()
 
 
+def test_a_mouth_by_coin_goes_together_with_nothing():
+    changed = (TRIAL.by_coin(0) != TASK.train.images).any(1)
+    assert 0.3 < float(changed.flatten(1).any(1).float().mean()) < 0.7
+    assert not (changed & ~TRIAL.region("train", either=True)).any()
+    assert not torch.equal(TRIAL.by_coin(0), TRIAL.by_coin(1))
+
+
 def test_a_row_says_what_was_black_and_how_far_the_output_moves(rows):
-    assert list(rows) == ["original", "finetuned only", "filter", "true region"]
+    assert list(rows) == ["original", "finetuned only", "filter", "true region", "by coin"]
     assert rows["finetuned only"]["blacked"] == 0
     assert rows["true region"]["covered"] == 1
     black = (TRIAL.blanked(EYES, 3, 0.2) != TASK.train.images).any(1)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from mulib import audit, explain
@@ -42,8 +43,7 @@ class Trial:
     @cached_property
     def toggled(self) -> ImageSet:
         """The test faces with the feature toggled and nothing else changed."""
-        other = faces.counterfactual(self._cast("test"), self.feature)
-        return replace(self.task.test, images=faces.render(other, self.task.test.images.shape[-1]))
+        return replace(self.task.test, images=self._other("test"))
 
     def region(self, part: str = "test", either: bool = False) -> Tensor:
         """Where the feature is, (N, H, W) bool; with `either`, also where it would be if it were toggled."""
@@ -53,6 +53,10 @@ class Trial:
 
     def _cast(self, part: str):
         return self.task.faces(getattr(self.task, part))
+
+    def _other(self, part: str) -> Tensor:
+        other = faces.counterfactual(self._cast(part), self.feature)
+        return faces.render(other, self.task.test.images.shape[-1])
 
     def measures(self, model: nn.Module) -> dict[str, float]:
         """How far toggling moves the output, in spreads of the output before; how well the task is told; how much of
@@ -82,6 +86,11 @@ class Trial:
         hidden = self.region("train", either=True)
         return self._with(self.task.train.images * ~hidden[:, None])
 
+    def by_coin(self, seed: int = 0) -> Tensor:
+        """The training pictures with the feature drawn anew by coin: seen, and together with nothing."""
+        keep = torch.rand(len(self.task.train), generator=torch.Generator().manual_seed(seed)) < 0.5
+        return torch.where(keep[:, None, None, None], self.task.train.images, self._other("train"))
+
     def blanked(self, identifier: nn.Module, filter: int, threshold: float, layer: str = "layer3") -> Tensor:
         """The training pictures, black where a filter marks them."""
         return blank(self.task.train, identifier, filter=filter, threshold=threshold, layer=layer).images
@@ -89,8 +98,9 @@ class Trial:
     def rows(
         self, model: nn.Module, identifier: nn.Module, filters: Mapping[str, int], threshold: float, seed: int = 0
     ) -> dict[str, dict[str, float]]:
-        """The measures of the model as it is, after finetuning alone, with each filter of `filters` blanked, and with
-        the true region blanked, whether the feature is there or not: its outline must not tell."""
+        """The measures of the model as it is, after finetuning alone, with each filter of `filters` blanked, with the
+        true region blanked, whether the feature is there or not (its outline must not tell), and on
+        faces whose feature is drawn by coin, where nothing is blanked: not to see it is not to unlearn it."""
         train = self.task.train.images
         hidden = self.region("train", either=True)
         pictures = {"finetuned only": train}
@@ -102,7 +112,7 @@ class Trial:
             blacked = (images != train).any(1).float().mean()
             row = self.measures(self.finetuned(model, images, seed))
             found[name] = row | {"covered": float(covered), "blacked": float(blacked)}
-        return found
+        return found | {"by coin": self.measures(self.finetuned(model, self.by_coin(seed), seed))}
 
     def _with(self, images: Tensor) -> ImageSet:
         return replace(only(self.task.train, self.asked), images=images)
