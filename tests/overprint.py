@@ -2,11 +2,13 @@
 
 from itertools import combinations
 
+from matplotlib.text import Text
+
 
 def overprinted(figure, pixels=2):
     """Return the pairs of texts whose boxes share more than `pixels` in both directions, slanted ones left out."""
     figure.draw_without_rendering()
-    texts = [text for text in figure.findobj(lambda a: hasattr(a, "get_text")) if text.get_visible() and _shown(text)]
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and _shown(text)]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text.get_rotation() % 90 == 0]
     return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if _shared(one, other) > pixels]
 
