@@ -89,10 +89,12 @@ def test_a_figure_is_closed_so_that_it_is_not_shown_twice():
 
 def test_a_drawing_is_svg_and_a_picture_has_twice_the_pixels():
     line, image = _lines(2)
+    line.axes[0].set_title("1.2345, as it is")
     image.axes[0].imshow(np.zeros((2, 2)))
     kind, content, width = drawn(line)
     assert (kind, width) == ("image/svg+xml", 704)
     assert b">\xce\xb4</text>" in content  # text is text
+    assert b">1.2345, as it is</text>" in content
     kind, content, _ = drawn(image)
     assert kind == "image/png"
     assert Image.open(io.BytesIO(content)).width == 2 * width

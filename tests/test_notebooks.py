@@ -136,7 +136,7 @@ PLANTED = {
         code("from mulib.show import glue\nglue('a', 1)\nglue('a', 2)"),
         "a is glued twice; give each value its own name",
     ),
-    "heavy": (code("print('x' * 600_000)"), "the page would hold 60"),
+    "heavy": (code("print('x' * 700_000)"), "the page would hold 70"),
 }
 FIT = notebook(
     prose("# Fit"),

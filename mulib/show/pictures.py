@@ -11,7 +11,7 @@ import numpy as np
 from mulib.errors import InputError
 
 CHART_COLOURS = 4096  # distinct colours up to which a picture is a chart: lines and text have hundreds
-_DECIMALS = re.compile(r"\d+\.\d{3,}")
+_DECIMALS = re.compile(r"-?\d+\.\d{2,}")
 
 
 def drawn(figure):
@@ -31,10 +31,25 @@ def drawn(figure):
     else:
         with pyplot.rc_context({"svg.hashsalt": "mulib", "svg.fonttype": "none"}):
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
-        text = _DECIMALS.sub(lambda number: f"{float(number[0]):.2f}", buffer.getvalue().decode())
-        found = "image/svg+xml", re.sub(r">\s+<", "><", text).encode(), width
+        found = "image/svg+xml", _lean(buffer.getvalue().decode()).encode(), width
     pyplot.close(figure)  # or Jupyter shows it once more below the cell
     return found
+
+
+def _lean(text):
+    """A third off matplotlib's SVG: what nothing refers to, and digits that no screen shows."""
+
+    def rounded(number):
+        value = float(number[0])
+        return f"{value:.1f}".removesuffix(".0") if abs(value) >= 1 else f"{value:.2f}"
+
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<\?xml.*?\?>|<!DOCTYPE.*?>", "", text, flags=re.S)
+    used = {*re.findall(r"#([\w-]+)", text)}
+    text = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", text)
+    text = re.sub(r' (?:d|style|transform)="[^"]*"', lambda each: re.sub(r"\s+", " ", each[0]), text)
+    text = re.sub(r' style="[^"]*"', lambda style: style[0][:7] + re.sub(r"([;:]) ", r"\1", style[0][7:]), text)
+    text = re.sub(r"<[^>]*>", lambda tag: _DECIMALS.sub(rounded, tag[0]), text)  # words keep their digits
+    return re.sub(r">\s+<", "><", text).strip()
 
 
 def packed(image, colours=256):

@@ -5,6 +5,7 @@ A slider or a menu is linked in the front end to a stack of pictures, so no Pyth
 
 import base64
 import html
+from urllib.parse import quote
 
 from mulib.errors import InputError
 from mulib.show.pictures import drawn, encode
@@ -102,5 +103,6 @@ def _img(picture, alt, width):
     """Return the HTML of a picture; an Image widget has no alt text."""
     mime, data, pixels = drawn(picture) if hasattr(picture, "savefig") else ("image/png", encode(picture), None)
     size = f"width: {width}; image-rendering: pixelated" if width else f"width: {pixels}px" if pixels else ""
-    source = f"data:{mime};base64,{base64.b64encode(data).decode()}"
+    text = quote(data, safe=" /:=;,()'!*+@$-_.~") if mime.endswith("svg+xml") else base64.b64encode(data).decode()
+    source = f"data:{mime}{'' if mime.endswith('svg+xml') else ';base64'},{text}"
     return f'<img alt="{html.escape(alt)}" style="max-width: 100%; {size}" src="{source}">'
