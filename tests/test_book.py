@@ -4,11 +4,16 @@ import importlib.util
 import json
 import re
 import shutil
+import sys
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import yaml
 from projects import BUILD, ROOT, absent, build, code, mulib, notebook, parameters, prose
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+from chapters import chapter, number_by_chapter
 
 from mulib.press import editions, paper, slides
 from mulib.press.faults import PAGE_BYTES
@@ -145,6 +150,7 @@ def test_the_book_is_one_pdf(html, browser, tmp_path):
 
 def test_the_slider_changes_the_picture_by_keyboard(visit):
     tab = visit(SLIDER_PAGE)
+    _unfold(tab)
     handle = tab.locator(".mulib-control .noUi-handle").first
     handle.focus()
     seen = [_picture(tab)]
@@ -160,6 +166,7 @@ def test_the_slider_changes_the_picture_by_keyboard(visit):
 
 def test_the_slider_changes_the_picture_by_mouse(visit):
     tab = visit(SLIDER_PAGE, "phone")
+    _unfold(tab)
     before = _picture(tab)
     track = tab.locator(".mulib-control .noUi-target").first
     track.scroll_into_view_if_needed()
@@ -203,10 +210,36 @@ def test_two_menus_choose_the_axes(visit):
     assert len({alt for _, alt in seen}) == 9
 
 
+def _unfold(tab):
+    """What follows a prompt to predict is folded."""
+    tab.evaluate("document.querySelectorAll('.bd-article details').forEach(each => { each.open = true; })")
+    tab.wait_for_timeout(300)
+
+
 def _picture(tab):
     """Return (source, alt text) of the first control's picture."""
     image = tab.locator(".mulib-control:has(.noUi-handle) img").first
     return image.get_attribute("src"), image.get_attribute("alt")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("notebooks/")])
+def test_a_page_opens_with_the_picture_of_its_finding_and_numbers_by_chapter(html, page):
+    text = (html / f"{page}.html").read_text()
+    number = chapter(page.removeprefix("notebooks/"))
+    assert f"<h1>{number} · " in text
+    if 'class="finding admonition' in text:
+        assert "<img" in text.partition('class="finding admonition')[2].partition("</div>")[0]
+    numbers = re.findall(r'<span class="caption-number">(?:Fig\.|Exercise) ([\w.]+) ?</span>', text)
+    assert numbers
+    assert all(found.startswith(f"{number}.") for found in numbers)
+
+
+@pytest.mark.parametrize(("stem", "number"), [("00_a", "0"), ("08b_one_class", "8b"), ("13_measuring_epsilon", "13")])
+def test_a_chapters_number_is_that_of_its_file(stem, number):
+    assert chapter(stem) == number
+    counted = SimpleNamespace(toc_fignumbers={f"notebooks/{stem}": {"figure": {"a": (21,), "b": (22,)}}, "book/x": {}})
+    number_by_chapter(None, counted)
+    assert counted.toc_fignumbers[f"notebooks/{stem}"] == {"figure": {"a": (number, 1), "b": (number, 2)}}
 
 
 def test_every_attempted_claim_links_to_its_evidence(html):

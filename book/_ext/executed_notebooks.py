@@ -63,7 +63,10 @@ def page(clean, twin):
     for cell, executed in zip(cells, ran, strict=True):
         cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
         for output in pictures(cell):  # myst-nb reads the alt text from the cell only
-            cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = alt_text(cell, output)
+            image = cell.metadata.setdefault("mystnb", {}).setdefault("image", {})
+            image["alt"] = alt_text(cell, output)
+            if width := output.get("metadata", {}).get("image/png", {}).get("width"):  # drawn with twice the pixels
+                image["width"] = f"{width}px"
         if "parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
     if "widgets" in twin.metadata:

@@ -8,7 +8,7 @@ from mulib.press import tidy
 from mulib.press.prose import numbers, prose, typed_numbers
 from mulib.show.glue import glued
 
-PAGE_BYTES = 500_000
+PAGE_BYTES = 600_000
 TAGS = {
     *("parameters", "injected-parameters", "full-width", "margin", "scroll-output"),
     *(f"{verb}-{what}" for verb in ("hide", "remove") for what in ("input", "output", "cell")),
