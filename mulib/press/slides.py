@@ -4,6 +4,7 @@ A deck has the title with the goals, the finding, then predictions to make and f
 remember: at most ten slides. Where cells are tagged `slide`, only those are shown in between.
 """
 
+import base64
 import re
 from html import escape
 from pathlib import Path
@@ -102,12 +103,10 @@ def deck(chapter, executed):
 
 
 def _figure(writer, heading, caption, cell, output):
-    (kind,) = [mime for mime in output.data if mime.startswith("image/")][:1]
+    kind = next(mime for mime in output.data if mime.startswith("image/"))
     data = output.data[kind]
-    if kind == "image/svg+xml":
-        shown = data
-    else:
-        shown = f'<img src="data:{kind};base64,{data.strip()}" alt="{escape(alt_text(cell, output), quote=True)}">'
+    data = base64.b64encode(data.encode()).decode() if kind == "image/svg+xml" else data.strip()
+    shown = f'<img src="data:{kind};base64,{data}" alt="{escape(alt_text(cell, output), quote=True)}">'
     return f"<h2>{_html(heading)}</h2>\n{shown}\n{_html(writer.markdown(caption))}"
 
 
