@@ -33,7 +33,7 @@ PAGE = """<!doctype html>
 <style>
 .reveal {{ font: 34px/1.35 system-ui, sans-serif; }}
 .reveal h1 {{ font: 600 64px/1.2 system-ui; }} .reveal h2 {{ font: 600 46px/1.2 system-ui; }}
-.reveal section {{ text-align: left; }} .reveal p, .reveal li {{ margin: 0.4em 0; }}
+.reveal section {{ text-align: left; }} .reveal :is(h1, h2) {{ text-transform: none; }} .reveal p, .reveal li {{ margin: 0.4em 0; }}
 .reveal img {{ display: block; max-height: 440px; max-width: 100%; margin: 0.3em auto; }}
 .reveal blockquote {{ width: auto; margin: 0; padding: 0.2em 0.8em; font-style: normal; }}
 </style>
@@ -93,7 +93,7 @@ def deck(chapter, executed):
     finding = next((box[0] for box in _BOX.finditer(text) if box["title"] == "Finding"), "")
     begin = [f"<h1>{_html(f'{chapter.number} {first}')}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"]
     begin += [f"<h2>The finding</h2>\n{_html(writer.markdown(finding))}"] if finding else []
-    end = [_html(writer.markdown(remember[0].replace("## You have", "## To remember", 1)))] if remember else []
+    end = [_html(writer.markdown(remember[0]))] if remember else []
     middle, room = tagged or between, MOST - len(begin) - len(end)
     if len(middle) > room:  # what the finding speaks of stays; else the first come first
         kept = [figures[name] for name in _NAMED.findall(finding) if name in figures]
