@@ -33,7 +33,8 @@ PAGE = """<!doctype html>
 <style>
 .reveal {{ font: 34px/1.35 system-ui, sans-serif; }}
 .reveal h1 {{ font: 600 64px/1.2 system-ui; }} .reveal h2 {{ font: 600 46px/1.2 system-ui; }}
-.reveal section {{ text-align: left; }} .reveal :is(h1, h2) {{ text-transform: none; }} .reveal p, .reveal li {{ margin: 0.4em 0; }}
+.reveal section {{ text-align: left; }} .reveal :is(h1, h2) {{ text-transform: none; }}
+.reveal p, .reveal li {{ margin: 0.4em 0; }}
 .reveal img {{ display: block; max-height: 440px; max-width: 100%; margin: 0.3em auto; }}
 .reveal blockquote {{ width: auto; margin: 0; padding: 0.2em 0.8em; font-style: normal; }}
 </style>
