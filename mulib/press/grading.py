@@ -35,18 +35,17 @@ def write(root, out, grader, names=(), tier=None):
 def assignment(chapter, grader):
     """Return the notebook that a grader (`GRADERS`) makes the students' copy and the tests of."""
     source, writer = nbformat.read(chapter.path, 4), Writer(chapter, "student")
-    cells = [
-        _raw(f"# ASSIGNMENT CONFIG\nname: {chapter.path.stem}\ninit_cell: true\nexport_cell: false\ngenerate: true")
-    ]
-    cells = cells if grader == "otter" else []
+    config = f"# ASSIGNMENT CONFIG\nname: {chapter.path.stem}\ninit_cell: true\nexport_cell: false\ngenerate: true"
+    cells = [_raw(config)] if grader == "otter" else []
     cells.append(v4.new_markdown_cell(writer.foreword(source)))
+    question = _otter if grader == "otter" else _nbgrader
     for label, own in pieces(source):
-        question = _otter if grader == "otter" else _nbgrader
-        cells += (
-            question(label, own, chapter.exercises[label]) if label else [c for cell in own for c in writer.cells(cell)]
-        )
+        if label:
+            cells += question(label, own, chapter.exercises[label])
+        else:
+            cells += [each for cell in own for each in writer.cells(cell)]
     for number, cell in enumerate(cells):
-        cell.id = f"{number}-{cell.id}"[:64]
+        cell.id = f"cell-{number}"
     return v4.new_notebook(cells=cells, metadata={"kernelspec": source.metadata["kernelspec"]})
 
 

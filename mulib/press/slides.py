@@ -92,7 +92,7 @@ def deck(chapter, executed):
     first, said = _FIRST.match(executed.cells[0].source).groups()
     goals, remember = _GOALS.search(text), _REMEMBER.search(text)
     finding = next((box[0] for box in _BOX.finditer(text) if box["title"] == "Finding"), "")
-    begin = [f"<h1>{_html(f'{chapter.number} {first}')}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"]
+    begin = [f"<h1>{_html(first)}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"]
     begin += [f"<h2>The finding</h2>\n{_html(writer.markdown(finding))}"] if finding else []
     end = [_html(writer.markdown(remember[0]))] if remember else []
     middle, room = tagged or between, MOST - len(begin) - len(end)
