@@ -40,7 +40,7 @@ def html():
     for part in ("book", "mulib", "notebooks"):
         shutil.rmtree(BUILD / part, ignore_errors=True)
         shutil.copytree(ROOT / part, BUILD / part, ignore=shutil.ignore_patterns("__pycache__", ".vendor*"))
-    for part in ("_config.yml", "_toc.yml", "requirements.lock"):
+    for part in ("_config.yml", "_toc.yml", "requirements.lock", "SECURITY.md"):
         shutil.copy(ROOT / part, BUILD / part)
     executed = mulib(BUILD, "run", "--tier", "smoke", "--jobs", 2)
     assert executed.returncode == 0, executed.stderr
