@@ -201,36 +201,36 @@ def stub(cells, label):
     tree, lines = ast.parse(code), code.splitlines()
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     call = checker(cells)
-    asked = [arg.id for arg in call.args] if call else list(functions)[:1]
+    asked = call[1] if call else list(functions)[:1]
     if not asked:
-        raise InputError(
-            f"the solution of {label} has neither a function nor a call of its checker: write one of them."
-        )
+        raise InputError(f"the solution of {label} has neither a function nor a call of its checker: write one.")
     parts = []
     for name in asked:
         if name in functions:
             head = "\n".join(lines[functions[name].lineno - 1 : functions[name].body[0].lineno - 1])
             needed = names(f"{head}\n    pass")[1]
-            before = [
-                node for node in tree.body if isinstance(node, ast.Assign) and names(ast.unparse(node))[0] & needed
-            ]
-            head = "\n".join([*map(ast.unparse, before), head])
+            told = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+            head = "\n".join([*(each for each in told if names(each)[0] & needed), head])
             parts.append(f'{head}\n    raise NotImplementedError("{CALL}")\n\n')
         else:
             parts.append(f'raise NotImplementedError("{CALL}")\n{name} = ...\n')
     if call is None:
         arguments = ", ".join(arg.arg for arg in functions[asked[0]].args.args)
         return "\n".join(parts).rstrip() + f"\n\n\n# then {asked[0]}({arguments})"
-    return "\n".join([*parts, ast.unparse(call)])
+    return "\n".join([*parts, call[0]])
 
 
 def checker(cells):
-    """Return the first call of a `check_…` function on names in the code of a solution's cells, or None."""
-    for tree in (ast.parse(cell.source) for cell in cells if cell.cell_type == "code"):
-        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-        named = [node for node in calls if node.func.id.startswith("check_") and node.args]
-        if found := [node for node in named if all(isinstance(arg, ast.Name) for arg in node.args)]:
-            return min(found, key=lambda node: node.lineno)
+    """Return the first call of a `check_…` function on names, in a solution's cells, as (code, names); or None."""
+    for cell in (cell for cell in cells if cell.cell_type == "code"):
+        found = []
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("check_"):
+                given = [arg.id for arg in node.args if isinstance(arg, ast.Name)]
+                if given and len(given) == len(node.args):
+                    found.append((node.lineno, ast.unparse(node), given))
+        if found:
+            return min(found)[1:]
     return None
 
 

@@ -65,7 +65,7 @@ def write(root, out, names=(), vendor="../_static/vendor"):
         made, executed = chapter(root, path), nbformat.read(staged(root, path.stem), 4)
         slides = deck(made, executed)
         body = "\n".join(f"<section>\n{slide}\n</section>" for slide in slides)
-        title = escape(_FIRST.match(executed.cells[0].source)[1])
+        title = escape(_opening(executed)[0])
         files.append(Path(out) / f"{path.stem}.html")
         replace(files[-1], PAGE.format(title=title, vendor=vendor, slides=body).encode())
     return files
@@ -89,7 +89,7 @@ def deck(chapter, executed):
             figures |= {figure.get("name"): here[0]} if here else {}
         between += here
         tagged += here if marked else []
-    first, said = _FIRST.match(executed.cells[0].source).groups()
+    first, said = _opening(executed)
     goals, remember = _GOALS.search(text), _REMEMBER.search(text)
     finding = next((box[0] for box in _BOX.finditer(text) if box["title"] == "Finding"), "")
     begin = [f"<h1>{_html(first)}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"]
@@ -101,6 +101,12 @@ def deck(chapter, executed):
         others = [each for each in middle if each not in kept][: room - len(kept)]
         middle = [each for each in middle if each in kept or each in others]
     return [*begin, *middle, *end]
+
+
+def _opening(executed):
+    """The title of a notebook and the line after it."""
+    found = _FIRST.match(executed.cells[0].source)
+    return found.groups() if found else ("", "")
 
 
 def _figure(writer, heading, caption, cell, output):
