@@ -36,7 +36,7 @@ slides: setup  ## the slides anew, into the built book
 pdf: setup  ## the built book as one PDF, _build/book.pdf
 	$(BIN)/mulib print _build/book.pdf
 
-test: setup  ## run the tests, JOBS at a time
+test: setup  ## run the tests
 	$(BIN)/python -m pytest --benchmark-skip
 
 bench: setup  ## measure the kernels, and what else has a stated time
