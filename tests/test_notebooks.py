@@ -80,6 +80,10 @@ def test_a_number_typed_into_prose_is_found():
     assert finding == "cell 1 has the typed number '0.947' in its prose; glue it from the run"
 
 
+def test_a_chapters_number_in_its_title_is_no_number_of_the_run():
+    assert numbers(prose_of("# 16 · Is it gone?\n\nOf 16 methods")) == ["16"]
+
+
 def test_the_time_to_read_is_no_number_of_the_run():
     assert numbers(prose_of("40 minutes to read, 5 to 10 minutes to run, see chapter 13, 40 models")) == ["40"]
 
