@@ -19,10 +19,9 @@ MARGIN = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
 QUIET = "<span></span>"
 NUMBER = '<div style="width:100%;text-align:center;font-size:9px"><span class="pageNumber"></span></div>'
 WAIT = 1500  # ms, until formulas are set and controls stand
-# Every control as it stands, every fold open, and no page of the site around it.
+# Every control as it stands, every fold open but those of code that a page hides, and no site around the page.
 STATIC = """
-@page { margin: 0 }
-details > summary { list-style: none }
+.tag_hide-input details.above-input { display: none }
 .bd-header-article, .prev-next-footer, .bd-footer, .pst-skip-link, #pst-back-to-top, .headerlink { display: none }
 figure, img, svg, .mulib-control, mjx-container[display=true] { break-inside: avoid !important; max-height: 245mm }
 """
@@ -92,7 +91,7 @@ def _printed(browser, html, page):
     tab.set_default_timeout(300_000)  # a busy machine takes its time; it is no error
     tab.goto((html / f"{page}.html").as_uri())
     tab.add_style_tag(content=STATIC)
-    tab.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    tab.evaluate("document.querySelectorAll('details:not(.above-input)').forEach(each => { each.open = true })")
     tab.evaluate("document.querySelectorAll('img[loading]').forEach(each => { each.loading = 'eager' })")
     tab.wait_for_timeout(WAIT)
     return _pdf(tab)
