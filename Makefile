@@ -24,7 +24,7 @@ book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or p
 	$(BIN)/mulib run --tier $(TIER) --jobs $(JOBS)
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
 
-test: setup  ## run the tests, JOBS at a time
+test: setup  ## run the tests
 	$(BIN)/python -m pytest --benchmark-skip
 
 bench: setup  ## measure the kernels, and what else has a stated time

@@ -1,5 +1,6 @@
 """The command line: ``python -m mulib COMMAND`` or ``mulib COMMAND``. A command is a function of the library."""
 
+import errno
 import io
 import os
 import signal
@@ -26,10 +27,16 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             sys.exit(_said(error))
-        except (OSError, RuntimeError) as error:  # a full disk, a folder that cannot be used, no home, no such device
-            if isinstance(error, BrokenPipeError) or (isinstance(error, RuntimeError) and not _of_the_machine(error)):
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, a folder that cannot be used
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            then = "make room" if full else "correct it, or name another with the option or the variable that says so"
+            sys.exit(_said(f"{error.filename or 'the output'} cannot be used ({error.strerror or error}): {then}."))
+        except RuntimeError as error:
+            if not _of_the_machine(error):
                 raise
-            sys.exit(_said(f"{type(error).__name__}: {error}"))
+            sys.exit(_said(f"{error}: give what is missing, or choose another device or folder."))
 
 
 def _of_the_machine(error):

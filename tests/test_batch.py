@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pandas
@@ -183,3 +185,45 @@ def _wait_for(condition, seconds=120):
             return value
         time.sleep(0.05)
     raise AssertionError(f"nothing happened in {seconds} s")
+
+
+@pytest.mark.book
+def test_with_certificates_as_the_page_shows_and_not_without(book):
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here: no certificate can be made")
+    ask = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=mulib -keyout key.pem -out cert.pem"
+    subprocess.run(ask.split(), cwd=book, check=True, capture_output=True)
+    tls = ["--tls-ca-file", "cert.pem", "--tls-cert", "cert.pem", "--tls-key", "key.pem"]
+    settings = {"CA_FILE": "cert.pem", "CLIENT__CERT": "cert.pem", "CLIENT__KEY": "key.pem"}
+    mine = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(book / file) for name, file in settings.items()}
+    address = book / "scheduler.json"
+    start = [sys.executable, "-m", "dask"]
+    options = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--dashboard-address",
+        ":0",
+        "--protocol",
+        "tls",
+        "--scheduler-file",
+    ]
+    quiet = {"cwd": book, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen([*start, "scheduler", *options, "--scheduler-file", address, *tls], **quiet)]
+    try:
+        _wait_for(address.exists)
+        server = json.loads(address.read_text())["address"]
+        assert server.startswith("tls://")
+        worker = [*start, "worker", server, "--nthreads", "1", "--no-dashboard", *tls]
+        running.append(subprocess.Popen(worker, **quiet))
+        without = mulib(book, "run", "00", "--tier", "smoke", "--scheduler", server)
+        assert without.returncode == 2
+        assert "no Dask scheduler answers at tls://" in without.stderr
+        asked = (book, "run", "00", "--tier", "smoke", "--scheduler", server)
+        _wait_for(lambda: "has no worker" not in (run := mulib(*asked, **mine)).stderr and run.returncode == 0)
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+    assert len(list((book / "_executed" / "runs" / "smoke").glob("*.json"))) == 1

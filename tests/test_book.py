@@ -295,7 +295,7 @@ def test_new_prose_is_shown_without_a_new_run(small):
         ),
         (
             lambda folder: (folder / "mulib" / "more.py").write_text("x = 1\n"),
-            "notebooks/one.ipynb: mulib changed since it was executed; run `mulib run one --tier smoke`",
+            "notebooks/one.ipynb: mulib/more.py changed since it was executed; run `mulib run one --tier smoke`",
         ),
         (
             lambda folder: (folder / "_executed" / "notebooks" / "one.ipynb").unlink(),

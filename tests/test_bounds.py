@@ -134,6 +134,26 @@ def test_one_run_is_the_theorem():
         assert found == 0 or most(right, found - 1e-6) < 0.05
 
 
+# Values of jax_privacy 2.0.0, `auditing._epsilon_one_run` at a significance of .05, and of dp_accounting 0.6.0,
+# `get_epsilon_gaussian(1 / mu, delta)`.
+THEIRS = [(100, 50, 46, 1e-5, 1.558078), (100, 50, 44, 1e-3, 1.166134), (400, 200, 186, 1e-5, 2.117626)]
+THEIRS += [(400, 200, 183, 1e-3, 1.787216)]
+GAUSSIAN = [(0.3, 1e-5, 1.1317748966), (0.3, 0.05, 0.1991764918), (1, 1e-5, 4.3771780957), (1, 0.05, 1.5688777812)]
+GAUSSIAN += [(2.5, 1e-5, 13.2067122405), (2.5, 0.05, 6.4804045), (4, 1e-5, 24.3816108831), (4, 0.05, 13.7493859855)]
+
+
+@pytest.mark.parametrize(("m", "guesses", "right", "delta", "epsilon"), THEIRS)
+def test_one_run_says_what_jax_privacy_says(m, guesses, right, delta, epsilon):
+    member = np.arange(m) >= m - guesses // 2
+    member[m - guesses // 2 : m - guesses // 2 + guesses - right] = False  # so many wrong guesses
+    assert one_run(np.arange(m), member, guesses=guesses, delta=delta).lower[0] == pytest.approx(epsilon, abs=1e-6)
+
+
+@pytest.mark.parametrize(("mu", "delta", "epsilon"), GAUSSIAN)
+def test_a_gaussian_mechanism_has_the_epsilon_of_dp_accounting(mu, delta, epsilon):
+    assert gaussian_epsilon(mu, delta)[0] == pytest.approx(epsilon, abs=1e-6)
+
+
 def test_bonferroni_is_the_best_of_its_thresholds():
     """By plain loops."""
     from scipy.stats import beta

@@ -1,6 +1,7 @@
 """The command line as a user meets it: output, exit codes, one sentence for bad input."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -185,3 +186,30 @@ def test_an_accuracy_has_the_interval_of_its_mean(folder):
     low, high = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), scipy.stats.sem(values))
     assert half["test"] == pytest.approx((high - low) / 2)
     assert half["retain"] == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "cache", "says"),
+    [
+        (["--folder", "/etc/hostname"], None, r"/etc/hostname cannot be used \(File exists\): correct it"),
+        ([], "/proc/nope", r"/proc/nope cannot be used \(.*\): correct it"),
+        (["--folder", "/proc/nope"], None, r"/proc/nope cannot be used \(.*\): correct it"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_one_sentence(monkeypatch, tmp_path, option, cache, says):
+    monkeypatch.setenv("MULIB_CACHE", cache or str(tmp_path))
+    asked = ["assess", "digits", "--tier", "smoke", "--models", "2", "--originals", "1", *option]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 2
+    assert re.search(says, result.output)
+    assert len([line for line in result.output.splitlines() if line.startswith("mulib:")]) == 1
+
+
+def test_a_full_disk_behind_the_output_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "mulib", "data"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert process.returncode == 2
+    assert "the output cannot be used (No space left on device): make room." in process.stderr
+    assert "Traceback" not in process.stderr

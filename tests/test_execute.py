@@ -143,8 +143,8 @@ def test_a_notebook_without_parameters_gets_none(tmp_path):
     folder = project(tmp_path, plain=notebook(code("assert 'seed' not in globals()")))
     assert mulib(folder, "run", "--tier", "smoke").returncode == 0
     assert Record.read(folder / "_executed/runs/smoke/plain.seed0.json").asked["parameters"] == {}
-    with pytest.raises(InputError, match="has no parameter 'seed'; it has: none"):
-        press.plan(folder, [folder / "notebooks" / "plain.ipynb"], "smoke", [0], {"seed": 1})
+    with pytest.raises(InputError, match="has no parameter 'width'; it has: none"):
+        press.plan(folder, [folder / "notebooks" / "plain.ipynb"], "smoke", [0], {"width": 1})
 
 
 @pytest.mark.book

@@ -101,9 +101,12 @@ def test_the_chosen_filter_is_a_parameter(html):
     path.unlink()
     assert given["chosen"] == other
     assert (given["chosen.iou"], given["moved.chosen"]) != (best["chosen.iou"], best["moved.chosen"])
-    process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 999)
+    process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 48)
     assert process.returncode == 1
-    assert "there is no channel 999 in 'layer3': expected 0 … 47" in process.stderr
+    assert "there is no channel 48 in 'layer3': expected 0 … 47" in process.stderr
+    process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 999)
+    assert process.returncode == 2
+    assert "filter_index is 999 in 05_choose_a_filter.ipynb: expected None, 0 … 511." in process.stderr
 
 
 def _metrics(path):

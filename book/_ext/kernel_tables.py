@@ -61,7 +61,7 @@ def roofline(root):
         parts.append(f'<path d="M{_x(x):.1f} {_y(y):.1f} L{_x(x) + 60:.1f} {label - 4}" stroke="currentColor"/>')
         parts.append(f'<text x="{_x(x) + 64:.1f}" y="{label}">{name}: {x:.2g}</text>')
     parts.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 38}" text-anchor="middle">operations per byte</text>')
-    parts.append(f'<text x="{LEFT}" y="{TOP - 4}" text-anchor="middle">Tera-operations a second</text>')
+    parts.append(f'<text x="{LEFT + 6}" y="{TOP - 4}">tera-operations a second</text>')
     words = "Each kernel's operations per byte on the roof of an H100; the corner lies at 20."
     style = 'style="width:100%;color:var(--pst-color-text-base)" fill="currentColor" font-size="13"'
     svg = f'<svg role="img" aria-label="{words}" viewBox="0 0 780 345" {style}>'

@@ -131,7 +131,11 @@ def stale(executed, notebook, asked=None):
     if code_cells(json.loads(content)) != code_cells(source):
         return "its code changed since it was executed"
     if record.came_from["source"] != fingerprint(notebook):
-        return f"{_changed(record.came_from.get('files', {}), sources())} changed since it was executed"
+        there, now = (
+            {f"mulib/{name}": of for name, of in each.items()}
+            for each in (record.came_from.get("files", {}), sources())
+        )
+        return f"{_changed(there, now)} changed since it was executed"
     if asked not in (None, record.asked):
         there, wanted = ({**each, **each["parameters"]} for each in (record.asked, asked))
         return f"it was executed with other parameters: {_changed(there, wanted)}"
