@@ -34,6 +34,7 @@ def number_by_chapter(app, env):
         if docname.startswith("notebooks/") and re.match(r"\d", name := docname.removeprefix("notebooks/")):
             for found in kinds.values():
                 found.update({target: (chapter(name), place) for place, target in enumerate(found, 1)})
+    return []  # no page is to be written again for this
 
 
 def chapter(stem):
@@ -44,5 +45,5 @@ def chapter(stem):
 def setup(app):
     """Register the extension with Sphinx."""
     app.add_transform(ShowFinding)
-    app.connect("env-updated", number_by_chapter)
+    app.connect("env-get-updated", number_by_chapter, priority=900)  # once they are counted
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
