@@ -1,8 +1,9 @@
-# make book | test | bench | card | lint | map | lock | clean | help. The first use sets up .venv by itself.
+# make book | course | test | bench | card | lint | map | lock | clean | help. The first use sets up .venv by itself.
 PYTHON ?= python3
 TIER ?= quick
 JOBS ?= 2
 DEVICE ?= cuda
+TORCH ?= default
 SIZE ?= book up
 CARD_TIER ?= paper
 RECORD ?= $(if $(filter cuda,$(DEVICE)),book/results/kernels/cuda.json,_executed/kernels.json)
@@ -18,11 +19,22 @@ export MULIB_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: book test bench card lint map lock clean help setup
+.PHONY: book course slides pdf test bench card lint map lock clean help setup
 
 book: setup  ## execute all notebooks and build the book (TIER=smoke, quick or paper; default quick)
 	$(BIN)/mulib run --tier $(TIER) --jobs $(JOBS)
 	$(BIN)/jupyter-book build . --all -W -n --keep-going
+
+course: setup  ## from a built book: editions, assignments for otter and slides into _build/course, the book as a PDF
+	$(BIN)/mulib editions _build/course --grader otter
+	$(BIN)/mulib slides _build/html/slides
+	$(BIN)/mulib print _build/book.pdf
+
+slides: setup  ## the slides anew, into the built book
+	$(BIN)/mulib slides _build/html/slides
+
+pdf: setup  ## the built book as one PDF, _build/book.pdf
+	$(BIN)/mulib print _build/book.pdf
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest --benchmark-skip
@@ -58,6 +70,7 @@ clean:  ## delete what was executed and built; .venv stays
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
 
+# TORCH=cpu takes PyTorch without its CUDA libraries, by version from its own index, all else by the lock.
 # Set-up is done once, and again when the lock or pyproject.toml changes; the stamp comes last, so that an
 # interrupted set-up is taken up again.
 setup: $(READY)
@@ -66,6 +79,13 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 	  "This needs Python 3.11 or newer; $(PYTHON) is older or missing. Name another: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+ifeq ($(TORCH),cpu)
+	$(BIN)/python -m pip install --quiet --index-url https://download.pytorch.org/whl/cpu \
+	  $$(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock)
+	awk '/^[a-z]/ { skip = /^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+)==/ } !skip' requirements.lock >.venv/cpu.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement .venv/cpu.lock
+else
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+endif
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)

@@ -434,6 +434,54 @@ def _told(item):
 
 
 @main.command()
+@click.argument("out", type=click.Path(file_okay=False))
+@click.argument("notebooks", nargs=-1)
+@click.option("--tier", type=click.Choice(["smoke", "quick", "paper"]), help="By default the notebooks' own, quick.")
+@click.option("--run", "execute", is_flag=True, help="Execute them: a student's may fail in its answer cells only.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Editions executed at a time.")
+@click.option("--grader", type=click.Choice(["otter", "nbgrader"]), help="Write OUT/grading for it, too.")
+def editions(out, notebooks, tier, execute, jobs, grader):
+    """Write OUT/student (answer cells in place of solutions) and OUT/instructor, as notebooks for plain Jupyter."""
+    from mulib.press import editions as press
+    from mulib.press import grading
+    from mulib.press.runs import find_root
+
+    root = find_root()
+    files = press.write(root, out, notebooks, tier)
+    graded = grading.write(root, out, grader, notebooks, tier) if grader else []
+    click.echo(f"{out}: {len(files)} notebooks, {len(graded)} assignments")
+    failed = 0
+    for file, wrong in press.run(files, jobs) if execute else ():
+        failed += bool(wrong)
+        click.echo(
+            f"{'FAILED' if wrong else 'as meant'}  {file.parents[1].name}/{file.stem}  {'; '.join(wrong)}".rstrip()
+        )
+    sys.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("out", type=click.Path(file_okay=False), default="_build/html/slides")
+@click.argument("notebooks", nargs=-1)
+def slides(out, notebooks):
+    """Write a deck of slides per chapter that was executed; they belong into the built book, whose scripts they use."""
+    from mulib.press import slides as press
+    from mulib.press.runs import find_root
+
+    click.echo(f"{out}: {len(press.write(find_root(), out, notebooks))} decks")
+
+
+@main.command("print")
+@click.argument("out", type=click.Path(dir_okay=False), default="_build/book.pdf")
+def print_(out):
+    """Print the built book with Chromium as one PDF: title, contents, bookmarks, links."""
+    from mulib.press import paper
+    from mulib.press.runs import find_root
+
+    pages = paper.write(find_root(), out)
+    click.echo(f"{out}: {pages} pages, {Path(out).stat().st_size / 1e6:.1f} MB")
+
+
+@main.command()
 @click.argument("name")
 def fetch(name):
     """Fetch public data by NAME, such as forget-with-precision, verify its checksums and print where it lies."""

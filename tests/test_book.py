@@ -1,14 +1,21 @@
 """The book is built without a warning, and works in a browser from its files alone, without a network."""
 
+import importlib.util
 import json
 import re
 import shutil
+import sys
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 import yaml
 from projects import BUILD, ROOT, absent, build, code, mulib, notebook, parameters, prose
 
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+from chapters import chapter, number_by_chapter
+
+from mulib.press import editions, paper, slides
 from mulib.press.faults import PAGE_BYTES
 from mulib.press.verdicts import read_papers
 
@@ -16,6 +23,7 @@ SCREENSHOTS = ROOT / "_build" / "screenshots"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 SLIDER_PAGE = "notebooks/13_measuring_epsilon"
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390), "dark-phone": ("dark", 390)}
 each_page = pytest.mark.parametrize("page", PAGES)
 
@@ -84,8 +92,65 @@ def test_a_page_looks_right(visit, page):
         assert width <= room, look
 
 
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """axe-core's script, by npm and by its pin, as the book's own scripts are."""
+    place = importlib.util.spec_from_file_location("offline", ROOT / "book" / "_ext" / "offline.py")
+    offline, folder = importlib.util.module_from_spec(place), tmp_path_factory.mktemp("axe")
+    place.loader.exec_module(offline)
+    pin = json.loads((ROOT / "tests" / "axe.json").read_text())
+    try:
+        offline.unpack(offline.download(pin, folder), pin["files"], folder)
+    except offline.VendorError as error:
+        absent(f"{error}: no page was looked at by axe-core")
+    return (folder / "axe.min.js").read_text()
+
+
+@each_page
+def test_a_page_meets_wcag_21_aa(visit, axe, page):
+    """In light and dark colours, folds open and shut as they come."""
+    tab = visit(page)
+    tab.evaluate(f"{axe}\n0")
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        tab.wait_for_timeout(300)
+        found = tab.evaluate(f"axe.run({{runOnly: {WCAG}, resultTypes: ['violations']}})")
+        assert found["passes"], "nothing was looked at"
+        assert [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found["violations"]] == [], scheme
+
+
+def test_the_slides_are_few_fit_their_page_and_need_no_network(visit, html):
+    decks = sorted(path.stem for path in (html / "slides").glob("*.html"))
+    assert decks == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    for stem in decks:
+        text = (html / "slides" / f"{stem}.html").read_text()
+        assert 2 <= text.count("<section>") <= slides.MOST
+        assert text.count("<img") == text.count(' alt="') - text.count(' alt=""')
+    tab = visit(f"slides/{decks[0]}")
+    assert tab.evaluate("Reveal.getTotalSlides()") >= 4
+    high = "[...document.querySelectorAll('section')].map(s => { s.style.display = 'block'; return s.scrollHeight })"
+    assert max(tab.evaluate(high)) <= 720
+
+
+def test_the_book_is_one_pdf(html, browser, tmp_path):
+    """Every page in it with a bookmark, the contents' numbers true, and no link to a file of the built book left."""
+    pypdf = pytest.importorskip("pypdf")
+    out = tmp_path / "book.pdf"
+    total = paper.write(ROOT, out, html)
+    read = pypdf.PdfReader(out)
+    assert len(read.pages) == total
+    assert out.stat().st_size < 40e6
+    assert [mark.title for mark in read.outline] == [title for _, title in paper.contents(ROOT)]
+    links = [a.get_object() for page in read.pages for a in page.get("/Annots", ())]
+    assert not [a for a in links if "_build/html" in str(a.get("/A", {}).get("/URI", "")) and ".html" in str(a)]
+    contents = read.pages[1].extract_text()
+    for mark in read.outline:
+        assert re.search(rf"\b{read.get_destination_page_number(mark) + 1}\b", contents), mark.title
+
+
 def test_the_slider_changes_the_picture_by_keyboard(visit):
     tab = visit(SLIDER_PAGE)
+    _unfold(tab)
     handle = tab.locator(".mulib-control .noUi-handle").first
     handle.focus()
     seen = [_picture(tab)]
@@ -101,6 +166,7 @@ def test_the_slider_changes_the_picture_by_keyboard(visit):
 
 def test_the_slider_changes_the_picture_by_mouse(visit):
     tab = visit(SLIDER_PAGE, "phone")
+    _unfold(tab)
     before = _picture(tab)
     track = tab.locator(".mulib-control .noUi-target").first
     track.scroll_into_view_if_needed()
@@ -144,10 +210,36 @@ def test_two_menus_choose_the_axes(visit):
     assert len({alt for _, alt in seen}) == 9
 
 
+def _unfold(tab):
+    """What follows a prompt to predict is folded."""
+    tab.evaluate("document.querySelectorAll('.bd-article details').forEach(each => { each.open = true; })")
+    tab.wait_for_timeout(300)
+
+
 def _picture(tab):
     """Return (source, alt text) of the first control's picture."""
     image = tab.locator(".mulib-control:has(.noUi-handle) img").first
     return image.get_attribute("src"), image.get_attribute("alt")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("notebooks/")])
+def test_a_page_opens_with_the_picture_of_its_finding_and_numbers_by_chapter(html, page):
+    text = (html / f"{page}.html").read_text()
+    number = chapter(page.removeprefix("notebooks/"))
+    assert f"<h1>{number} · " in text
+    if 'class="finding admonition' in text:
+        assert "<img" in text.partition('class="finding admonition')[2].partition("</div>")[0]
+    numbers = re.findall(r'<span class="caption-number">(?:Fig\.|Exercise) ([\w.]+) ?</span>', text)
+    assert numbers
+    assert all(found.startswith(f"{number}.") for found in numbers)
+
+
+@pytest.mark.parametrize(("stem", "number"), [("00_a", "0"), ("08b_one_class", "8b"), ("13_measuring_epsilon", "13")])
+def test_a_chapters_number_is_that_of_its_file(stem, number):
+    assert chapter(stem) == number
+    counted = SimpleNamespace(toc_fignumbers={f"notebooks/{stem}": {"figure": {"a": (21,), "b": (22,)}}, "book/x": {}})
+    number_by_chapter(None, counted)
+    assert counted.toc_fignumbers[f"notebooks/{stem}"] == {"figure": {"a": (number, 1), "b": (number, 2)}}
 
 
 def test_every_attempted_claim_links_to_its_evidence(html):
@@ -190,10 +282,10 @@ def test_the_menu_of_a_phone_opens(visit):
     assert tab.get_by_role("link", name="Glossary").first.is_visible()
 
 
-def test_the_download_is_the_clean_notebook(html):
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        (source,) = (html / "_sources" / "notebooks").glob(path.name)
-        assert source.read_bytes() == (BUILD / "notebooks" / path.name).read_bytes()
+def test_the_download_is_the_student_edition(html):
+    for path in (BUILD / "notebooks").glob("*.ipynb"):
+        (given,) = (html / "_sources" / "notebooks").glob(path.name)
+        assert given.read_text() == nbformat.writes(editions.edition(editions.chapter(BUILD, path), "student"))
 
 
 # What must stop a build, shown on a book of one page
@@ -245,6 +337,21 @@ def test_a_verdict_of_a_smaller_run_is_shown_in_the_words_of_a_smaller_setting(s
     text = (folder / "_build" / "html" / "notebooks" / "one.html").read_text()
     assert "smaller setting: disagrees" in text
     assert ">failed<" not in text
+
+
+def test_a_public_address_brings_the_launch_buttons(small, tmp_path):
+    folder = shutil.copytree(small, tmp_path / "public", ignore=shutil.ignore_patterns("_build"))
+    config = (folder / "_config.yml").read_text()
+    (folder / "_config.yml").write_text(
+        f'{config}\nrepository: {{url: "https://github.com/some/book", branch: main}}\n'
+    )
+    assert build(folder, PATH="").returncode == 0
+    page = "notebooks/one"
+    text, before = ((each / "_build" / "html" / f"{page}.html").read_text() for each in (folder, small))
+    places = ("colab.research.google.com", "kaggle.com", "mybinder.org")
+    assert [place in text for place in places] == [True] * 3
+    assert f"some/book/blob/editions/student/{page}.ipynb" in text
+    assert [place in before for place in places] == [False] * 3
 
 
 def test_new_prose_is_shown_without_a_new_run(small):

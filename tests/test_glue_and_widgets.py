@@ -11,10 +11,10 @@ from nbformat import v4
 from PIL import Image
 from projects import code, notebook
 
-from mulib import InputError
+from mulib import InputError, show
 from mulib.show import glue, picker, pickers, slider
 from mulib.show.glue import format_value, glued, jsonable, plain
-from mulib.show.widgets import encode
+from mulib.show.pictures import drawn, encode, packed
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,41 @@ def test_twenty_line_charts_weigh_less_than_300_kb():
 
 def test_a_figure_is_closed_so_that_it_is_not_shown_twice():
     (figure,) = _lines(1)
-    encode(figure)
+    drawn(figure)
     assert not pyplot.fignum_exists(figure.number)
+
+
+def test_a_drawing_is_svg_and_a_picture_has_twice_the_pixels():
+    line, image = _lines(2)
+    line.axes[0].set_title("1.2345, as it is")
+    image.axes[0].imshow(np.zeros((2, 2)))
+    kind, content, width = drawn(line)
+    assert (kind, width) == ("image/svg+xml", 704)
+    assert b">\xce\xb4</text>" in content  # text is text
+    assert b">1.2345, as it is</text>" in content
+    kind, content, _ = drawn(image)
+    assert kind == "image/png"
+    assert Image.open(io.BytesIO(content)).width == 2 * width
+
+
+def test_a_role_keeps_its_colour_and_transparency_is_kept():
+    with pyplot.rc_context():
+        show.use()
+        figure, axis = pyplot.subplots()
+        axis.imshow(np.zeros((2, 2)), alpha=0)
+        for k, colour in enumerate(show.COLOURS.values()):
+            axis.axhline(k / 4, color=colour, lw=6)
+        content = drawn(figure)[1]
+    image = Image.open(io.BytesIO(content)).convert("RGBA")
+    seen = {colour for _, colour in image.getcolors(1_000_000)}
+    assert {(*(int(c[i : i + 2], 16) for i in (1, 3, 5)), 255) for c in show.COLOURS.values()} <= seen
+    assert image.getpixel((2, 2))[3] == 0
+
+
+def test_many_colours_become_a_palette():
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
+    image = Image.open(io.BytesIO(packed(Image.fromarray(noise))))
+    assert len(image.getcolors()) <= 256
 
 
 def test_an_array_keeps_its_pixels():

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from matplotlib import colors
 from matplotlib import pyplot as plt
+from overprint import overprinted
 
 from mulib import InputError, show
-from mulib.show.style import COLOURS, DPI, INK
+from mulib.show.style import COLOURS, DPI, GREY, INK, OPEN_ROWS, SHADES
 
 
 @pytest.fixture
@@ -24,15 +25,51 @@ def luminance(colour):
     return float(np.dot(channels, (0.2126, 0.7152, 0.0722)))
 
 
-@pytest.mark.parametrize("role", COLOURS)
-def test_a_roles_ink_is_readable_on_white(role):
-    assert 1.05 / (luminance(INK[role]) + 0.05) >= 4.5  # WCAG's contrast for text
-    assert 1.05 / (luminance(COLOURS[role]) + 0.05) >= 3  # and for graphics
+PAGES = {"light": "#FFFFFF", "dark": "#121212", "surface": "#14181E"}  # grounds that a figure may stand on
+INKS = {**COLOURS, **{f"{role}, text": ink for role, ink in INK.items()}, "grey": GREY}
+INKS |= {f"shade {i}": shade for i, shade in enumerate(SHADES)}
 
 
-def test_figures_are_opaque_and_fit_the_page(axis):
-    assert axis.figure.get_facecolor() == (1, 1, 1, 1)
+@pytest.mark.parametrize("ink", INKS)
+@pytest.mark.parametrize("ground", PAGES)
+def test_an_ink_is_readable_on_a_light_and_on_a_dark_page(ink, ground):
+    dark, light = sorted(luminance(colour) for colour in (INKS[ink], PAGES[ground]))
+    assert (light + 0.05) / (dark + 0.05) >= 3  # WCAG's contrast for graphics and large text
+
+
+def test_what_a_figure_draws_is_readable_measured_from_its_pixels(axis):
+    """The darkest and the lightest that a default figure holds stand out from either page."""
+    axis.plot([0, 1], [0, 1])
+    axis.set(title="title", xlabel="x", ylabel="y")
+    axis.figure.canvas.draw()
+    pixels = np.asarray(axis.figure.canvas.buffer_rgba()).reshape(-1, 4)
+    solid = np.unique(pixels[pixels[:, 3] == 255][:, :3], axis=0)
+    assert len(solid)
+    for colour in solid / 255:
+        for ground in PAGES.values():
+            dark, light = sorted((luminance(tuple(colour)), luminance(ground)))
+            assert (light + 0.05) / (dark + 0.05) >= 3, colour
+
+
+def test_figures_are_transparent_and_fit_the_page(axis):
+    assert axis.figure.get_facecolor()[3] == axis.get_facecolor()[3] == 0
     assert axis.figure.get_figwidth() * DPI < 620
+
+
+def test_names_do_not_overprint_each_other_or_their_points(axis):
+    """Twelve points in a heap, which labels at the points would cover."""
+    places = np.random.default_rng(0).normal(0.5, 0.02, (12, 2))
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.plot(*places.T, ".")
+    show.names(axis, {f"name {i}": ("unlearned", tuple(place)) for i, place in enumerate(places)})
+    assert len(axis.texts) == 12
+    assert overprinted(axis.figure) == []
+
+
+def test_labels_that_overprint_are_found(axis):
+    for text in ("one label", "another"):
+        show.label(axis, 0.5, 0.5, text)
+    assert overprinted(axis.figure) == [("one label", "another")]
 
 
 def test_a_label_has_the_ink_of_its_role(axis):
@@ -100,6 +137,12 @@ def test_a_table_in_a_page():
     assert "a &amp; b" in page
 
 
+def test_a_long_table_is_folded():
+    rows = [{"model": f"m{i}", "ε": i} for i in range(OPEN_ROWS + 1)]
+    assert show.table(rows, "All")._repr_html_().startswith("<details><summary>All: 13 rows</summary>")
+    assert "<details>" not in show.table(rows[1:])._repr_html_()
+
+
 def test_a_table_in_a_terminal():
     lines = repr(show.table(ROWS)).splitlines()
     assert lines == ["model         ε", "retrained     1.23", "null: halves  ∞", "<b>           a & b"]
@@ -109,3 +152,21 @@ def test_a_table_in_a_terminal():
 def test_a_table_of_unequal_rows_is_refused(rows):
     with pytest.raises(InputError, match="same columns"):
         show.table(rows)
+
+
+@show.checker
+def check_double(answer):
+    return "correct" if answer(2) == 4 else "not yet: double 2"
+
+
+def test_a_checker_answers_in_a_sentence():
+    assert check_double(lambda x: 2 * x) == "correct"
+    assert check_double(None) == "not yet: there is no answer here, got None"
+    assert check_double(lambda x: None).startswith("not yet: with your answer there was InputError: it returned None")
+    assert "ZeroDivisionError" in check_double(lambda x: x / 0)
+    show.refuses(check_double, lambda x: x, lambda x: -2 * x)
+
+
+def test_a_checker_that_takes_a_constant_is_found():
+    with pytest.raises(AssertionError, match="'correct'"):
+        show.refuses(show.checker(lambda answer: "correct" if answer() == 1 else "not yet: 1"))

@@ -1,8 +1,9 @@
 """Sphinx extension: show notebooks/X.ipynb with the outputs of its executed twin, _executed/notebooks/X.ipynb.
 
 The words of a page are those of the clean notebook, the outputs those of the run; a verdict that a run in a smaller
-setting gave is shown in the words of a smaller setting. A twin that is missing, or that
-was executed from other code or another mulib, fails the build: no page shows what its code does not give.
+setting gave is shown in the words of a smaller setting. A twin that is missing, or that was executed from other code or
+another mulib, fails the build: no page shows what its code does not give. What a page gives to download is the student
+edition.
 """
 
 import sys
@@ -14,6 +15,8 @@ from sphinx.errors import ExtensionError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of this project, installed or not
 
 from mulib import InputError
+from mulib.files import replace
+from mulib.press import editions, slides
 from mulib.press.faults import alt_text, pictures
 from mulib.press.record import Record, stale
 from mulib.press.runs import staged
@@ -60,7 +63,10 @@ def page(clean, twin):
     for cell, executed in zip(cells, ran, strict=True):
         cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
         for output in pictures(cell):  # myst-nb reads the alt text from the cell only
-            cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["alt"] = alt_text(cell, output)
+            image = cell.metadata.setdefault("mystnb", {}).setdefault("image", {})
+            image["alt"] = alt_text(cell, output)
+            if width := output.get("metadata", {}).get("image/png", {}).get("width"):  # drawn with twice the pixels
+                image["width"] = f"{width}px"
         if "parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
     if "widgets" in twin.metadata:
@@ -76,8 +82,38 @@ def soften(notebook):
             output.data[f"{MIME_PREFIX}text/plain"] = repr(SMALLER[text])
 
 
+def give_editions(app, exception):
+    """Put the student edition in the place of what a page gives to download, and a deck of slides beside the pages."""
+    copies = sorted(Path(app.outdir).glob("_sources/notebooks/*.ipynb")) if exception is None else []
+    if copies:
+        slides.write(app.srcdir, Path(app.outdir) / "slides", [copy.stem for copy in copies])
+    for copy in copies:
+        chapter = editions.chapter(app.srcdir, Path(app.srcdir) / "notebooks" / copy.name)
+        replace(copy, nbformat.writes(editions.edition(chapter, "student")).encode())
+
+
+def offer_launch(app, pagename, templatename, context, doctree):
+    """Give a chapter's page a menu of Colab, Kaggle and Binder, where _config.yml names the book's public address."""
+    project = (
+        str(app.config.html_theme_options.get("repository_url") or "").partition("https://github.com/")[2].strip("/")
+    )
+    if not project or not pagename.startswith("notebooks/"):
+        return
+    file = f"student/{pagename}.ipynb"
+    places = {
+        "Colab": f"https://colab.research.google.com/github/{project}/blob/editions/{file}",
+        "Kaggle": f"https://kaggle.com/kernels/welcome?src=https://github.com/{project}/blob/editions/{file}",
+        "Binder": f"https://mybinder.org/v2/gh/{project}/editions?labpath={file}",
+    }
+    look = {"icon": "fas fa-rocket", "tooltip": "Open the student edition"}
+    links = [{"type": "link", "text": name, "url": url, **look} for name, url in places.items()]
+    context["header_buttons"].append({"type": "group", "buttons": links, "text": "", "label": "launch-buttons", **look})
+
+
 def setup(app):
     """Register the extension with Sphinx."""
+    app.connect("html-page-context", offer_launch, priority=900)  # after the theme has made its list
+    app.connect("build-finished", give_editions)
     app.connect("env-before-read-docs", require_twins)
     app.connect("source-read", show_outputs)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -18,6 +18,17 @@
     DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
   }
 
+  // A name that hides the words one sees cannot be said to a computer that listens (WCAG 2.5.3): the words are the name.
+  document.addEventListener("DOMContentLoaded", function () {
+    document.querySelectorAll("summary[aria-label], .search-button-field[aria-label]").forEach(function (each) {
+      if (each.textContent.trim()) each.removeAttribute("aria-label");
+    });
+    document.querySelectorAll("button[aria-label] :is(i, svg, kbd, .search-button__kbd-shortcut)").forEach(function (each) {
+      each.setAttribute("aria-hidden", "true");
+      each.removeAttribute("title");
+    });
+  });
+
   // A slider's handle has no name of its own: it takes the label's, and the value that the readout shows.
   function name(output) {
     output.querySelectorAll(".widget-hslider").forEach(function (slider) {

@@ -87,7 +87,7 @@ class Results:
         values = self.column(row, measure, variant)
         return statistics.stdev(values) if len(values) > 1 else math.nan
 
-    def cell(self, row: str, measure: str, format_spec: str = ".3f", variant: str = GIVEN) -> str:
+    def cell(self, row: str, measure: str, format_spec: str = ".2f", variant: str = GIVEN) -> str:
         """Mean ± standard deviation over the originals; where a value is infinite, the median. "interval" is the mean
         lower bound and the median upper bound of ε."""
         if measure == "interval":
@@ -121,7 +121,7 @@ class Results:
         for row in (row for row in self.order if wanted is None or row in wanted):
             line = {"network": numbers.get(row, "") + self.plan.title(row)}
             for head, what in columns.items():
-                measure, how = (what, ".3f") if isinstance(what, str) else what
+                measure, how = (what, ".2f") if isinstance(what, str) else what
                 line[head] = self.cell(row, measure, how, variant)
             lines.append(line)
         return show.table(lines, caption)
@@ -138,12 +138,12 @@ class Results:
             for measure in measures or PRINTED:
                 values = self.column(row, measure, variant)
                 if values:
-                    where, digits = f"{prefix}.{name}.{MEASURES[measure]}", "+.3f" if measure.endswith("gap") else ".3f"
+                    where, digits = f"{prefix}.{name}.{MEASURES[measure]}", "+.2f" if measure.endswith("gap") else ".2f"
                     digits = measures[measure] if isinstance(measures, Mapping) else digits
                     show.glue(where, self.mean(row, measure, variant), digits)
                     show.glue(f"{where}.shown", self.cell(row, measure, digits, variant))
                     if len(values) > 1 and all(map(math.isfinite, values)):
-                        show.glue(f"{where}.spread", self.deviation(row, measure, variant), ".3f")
+                        show.glue(f"{where}.spread", self.deviation(row, measure, variant), ".2f")
 
     def record(self, folder: Path | str) -> list[Path]:
         """Write the measures, one small JSON file per original, into `folder`: evidence that can be committed."""

@@ -8,9 +8,9 @@ from mulib.press import tidy
 from mulib.press.prose import numbers, prose, typed_numbers
 from mulib.show.glue import glued
 
-PAGE_BYTES = 500_000
+PAGE_BYTES = 600_000
 TAGS = {
-    *("parameters", "injected-parameters", "full-width", "margin", "scroll-output"),
+    *("parameters", "injected-parameters", "full-width", "margin", "scroll-output", "slide"),
     *(f"{verb}-{what}" for verb in ("hide", "remove") for what in ("input", "output", "cell")),
 }
 CONTROLS = {

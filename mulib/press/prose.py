@@ -8,6 +8,7 @@ _FENCE = re.compile(r"^[ \t]*(?P<mark>`{3,}|~{3,})(?P<info>[^\n`]*)\n(?P<body>.*
 _NOT_PROSE = [
     re.compile(r"\A---\n.*?^---$", re.M | re.S),  # front matter
     re.compile(r"<!--.*?-->", re.S),
+    re.compile(r"^# \w+ · ", re.M),  # a chapter's number in its title
     re.compile(r"^[ \t]*:[\w-]+:.*$", re.M),  # a directive's options
     re.compile(r"\{[\w:+.-]+\}(`+)[^`].*?\1", re.S),  # a role and its argument
     re.compile(r"(`+)[^`].*?\1", re.S),  # inline code

@@ -7,10 +7,11 @@ import re
 
 from PIL import Image
 
+from mulib.show.pictures import packed
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 LINKS = {"LinkModel", "DirectionalLinkModel"}
-CHART_COLOURS = 4096  # distinct colours up to which a picture is a chart: lines and text have hundreds
 BAR = "FloatProgressModel"  # what tqdm's notebook bar is made of
 _REFERENCE = re.compile(r'IPY_MODEL_([0-9a-f]+)|"model_id": "([0-9a-f]+)"')  # the second: views inside Output widgets
 
@@ -86,18 +87,10 @@ def _prune_state(notebook):
 
 
 def _shrink_pictures(notebook):
-    """Re-encode charts as palette PNG, a quarter of the size; a photograph, of many colours, stays as it is."""
+    """Re-encode pictures as palette PNG, a quarter of the size."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                output.data["image/png"] = _with_palette(output.data["image/png"])
-
-
-def _with_palette(encoded):
-    original = base64.b64decode(encoded)
-    image = Image.open(io.BytesIO(original)).convert("RGB")
-    if image.getcolors(CHART_COLOURS) is None:
-        return encoded
-    buffer = io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    return base64.b64encode(min(original, buffer.getvalue(), key=len)).decode()
+                original = base64.b64decode(output.data["image/png"])
+                small = min(original, packed(Image.open(io.BytesIO(original))), key=len)
+                output.data["image/png"] = base64.b64encode(small).decode()

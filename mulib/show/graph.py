@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mulib.errors import InputError
-from mulib.show.style import COLOURS, HEIGHT, WIDTH, label
+from mulib.show.style import COLOURS, GREY, HEIGHT, WIDTH, label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def essential_graph(graph: EssentialGraph, axis: Axes | None = None, *, edges: i
         axis.add_collection(LineCollection(list(curves), linewidths=widths, colors=colours, alpha=0.3, zorder=1))
     rows = max(len(side) for both in sides.values() for side in both)
     size = min(20.0, max(4.0, (100 / rows) ** 2))  # square points: dots of neighbouring channels stay apart
-    hollow = {"s": 0.7 * size, "c": "white", "edgecolors": COLOURS[STAYS], "zorder": 2}
+    hollow = {"s": 0.7 * size, "c": "none", "edgecolors": COLOURS[STAYS], "zorder": 2}
     for column, (layer, (pruned, spared)) in enumerate(sides.items()):
         axis.scatter([column] * len(pruned), heights[layer][pruned], size, COLOURS[GOES], zorder=3)
         axis.scatter([column] * len(spared), heights[layer][spared], **hollow)
@@ -137,7 +137,7 @@ def _letter(axis: Axes, graph: EssentialGraph, sides: dict[str, tuple], heights:
     axis.set_xticks(range(len(graph.layers)), [_short(layer) for layer in graph.layers], fontsize=8)
     axis.tick_params(axis="x", length=0)
     axis.spines[["left", "bottom", "top", "right"]].set_visible(False)
-    axis.axhline(0, color="#595959", linewidth=0.8, zorder=0)
+    axis.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     for column, (pruned, spared) in enumerate(sides.values()):
         above = len(pruned) + 0.3 * pad
         text = f"{len(pruned)} of {len(pruned) + len(spared)}"

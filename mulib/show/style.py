@@ -9,25 +9,30 @@ from collections.abc import Mapping, Sequence
 from mulib.errors import InputError, check_values
 from mulib.text import aligned
 
-# Okabe and Ito's palette, which any colour vision can tell apart; a role has its colour on every page.
+# Okabe and Ito's palette, which any colour vision can tell apart; a role has its colour on every page. Figures have no
+# ground of their own: every ink here is at least 3:1 against a white page and against a dark one.
 COLOURS = {"original": "#0072B2", "retrained": "#009E73", "unlearned": "#D55E00", "null": "#7F7F7F"}
-INK = {"original": "#005A8C", "retrained": "#00704F", "unlearned": "#A84A00", "null": "#595959"}  # the same, for text
+INK = {"original": "#1F7FC0", "retrained": "#008F68", "unlearned": "#D55E00", "null": "#767676"}  # the same, for text
+GREY = "#767676"  # axes, their text, and what has no role
+SHADES = ("#9065B0", "#A97800", "#C2528B", "#4E8494", "#8F6F55")  # things that are told apart and have no role
 
+OPEN_ROWS = 12  # a longer table is folded: a figure says the same
 SWATCH = "display: inline-block; width: 0.7em; height: 0.7em; border-radius: 2px; margin-right: 0.4em"
 
 WIDTH = 5.2  # inches: 572 pixels at DPI fit the page; on a 390-pixel phone its text is about 10 pixels high
 HEIGHT = 3.1
-DPI = 110
+DPI = 110  # on the page; drawn with twice as many pixels, for screens that have them
 
 
 def use():
     """Make matplotlib draw in the book's style from here on, and check the notebook's parameters as they are declared.
 
-    Figures are opaque: dark ink on white is readable on a dark page (where book.css gives it a margin) and in print.
+    Figures are transparent, and their ink is readable on white, on a dark page and in print.
 
     Raises:
         InputError: a parameter, as papermill or a reader set it, that is none of its declared values.
     """
+    from IPython import get_ipython
     from matplotlib import pyplot
     from matplotlib.rcsetup import cycler
 
@@ -39,8 +44,9 @@ def use():
             "figure.figsize": (WIDTH, HEIGHT),
             "figure.dpi": DPI,
             "savefig.dpi": DPI,
-            "figure.facecolor": "white",
-            "savefig.facecolor": "white",
+            "figure.facecolor": "none",
+            "savefig.facecolor": "none",
+            "axes.facecolor": "none",
             "figure.constrained_layout.use": True,
             "font.size": 11,
             "axes.titlesize": 11,
@@ -48,20 +54,70 @@ def use():
             "axes.labelsize": 11,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.edgecolor": "#595959",
+            "axes.edgecolor": GREY,
+            "axes.labelcolor": GREY,
+            "axes.titlecolor": GREY,
+            "text.color": GREY,
             "axes.prop_cycle": cycler(color=list(COLOURS.values())),
-            "xtick.color": "#404040",
-            "ytick.color": "#404040",
+            "xtick.color": GREY,
+            "ytick.color": GREY,
+            "svg.fonttype": "none",
+            "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
             "lines.linewidth": 2,
             "legend.frameon": False,
             "image.cmap": "gray",
         }
     )
+    if get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("retina")
 
 
 def label(axis, x, y, text, role=None, **options):
     """Write `text` at (x, y) of `axis`, in the ink of `role`: the direct label that stands for a legend's entry."""
-    return axis.text(x, y, text, **{"color": INK.get(role or "", "#262626"), "fontweight": "bold", **options})
+    return axis.text(x, y, text, **{"color": INK.get(role or "", GREY), "fontweight": "bold", **options})
+
+
+def names(axis, points, fontsize=9):
+    """Write a name beside each point, where it covers no other name and no point; a thin line leads to one far off.
+
+    points: name -> (role or None, (x, y)), in data coordinates of `axis`, whose limits and scales stay as they are now.
+    """
+    import numpy as np
+
+    axis.figure.draw_without_rendering()
+    axis.set(xlim=axis.get_xlim(), ylim=axis.get_ylim())
+    spots = {name: axis.transData.transform(point) for name, (_, point) in points.items()}
+    inside, pixels = axis.get_window_extent(), axis.figure.dpi / 72
+    taken = [(x - 4 * pixels, y - 4 * pixels, x + 4 * pixels, y + 4 * pixels) for x, y in spots.values()]
+    turns = np.pi * np.array([0, 1, 0.5, 1.5, 0.25, 0.75, 1.25, 1.75])
+    for name, (role, point) in points.items():
+        text = label(axis, *point, name, role, fontsize=fontsize, ha="center", va="center")
+        box, (x, y) = text.get_window_extent(), spots[name]
+        wide, high = box.width / 2 + pixels, box.height / 2
+        best = None
+        for far in (5, 11, 18, 27, 38):
+            for turn in turns:
+                cx = x + np.cos(turn) * (wide + far * pixels)
+                cy = y + np.sin(turn) * (high + far * pixels)
+                mine = cx - wide, cy - high, cx + wide, cy + high
+                out = max(inside.x0 - mine[0], mine[2] - inside.x1, inside.y0 - mine[1], mine[3] - inside.y1, 0)
+                cost = sum(_shared(mine, other) for other in taken) + 100 * out
+                if best is None or cost < best[0]:
+                    best = cost, (cx, cy), mine, far
+            if best[0] == 0:
+                break
+        taken.append(best[2])
+        text.set_position(axis.transData.inverted().transform(best[1]))
+        if best[3] > 11:
+            ends = np.array([point, text.get_position()]).T
+            axis.plot(*ends, color=GREY, lw=0.5, zorder=0)
+
+
+def _shared(a, b):
+    """The area that two boxes (left, low, right, high) share."""
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 def histogram_pair(
@@ -120,7 +176,11 @@ class Table:
         body = "".join(f"<tr>{_cells(row)}</tr>" for row in self.rows)
         caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
         inside = f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-        return f'<div style="overflow-x: auto"><table class="table mulib-table">{inside}</table></div>'
+        table = f'<div style="overflow-x: auto"><table class="table mulib-table">{inside}</table></div>'
+        if len(self.rows) <= OPEN_ROWS:
+            return table
+        title = html.escape(self.caption) or "Table"
+        return f"<details><summary>{title}: {len(self.rows)} rows</summary>{table}</details>"
 
     def __repr__(self):
         return aligned([list(self.rows[0]), *([_text(value) for value in row.values()] for row in self.rows)])

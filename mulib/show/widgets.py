@@ -5,13 +5,11 @@ A slider or a menu is linked in the front end to a stack of pictures, so no Pyth
 
 import base64
 import html
-import io
-
-import numpy as np
+from urllib.parse import quote
 
 from mulib.errors import InputError
+from mulib.show.pictures import drawn, encode
 
-COLOURS = 32  # of a picture's palette: a line chart with text needs no more, and a page stays small
 _LABEL = {"description_width": "initial"}  # as wide as the label's text
 
 
@@ -67,41 +65,6 @@ def pickers(pictures, labels, alts, values):
     return VBox([first, second, outer]).add_class("mulib-control")
 
 
-def encode(picture):
-    """Return the bytes of a small palette PNG.
-
-    picture: a matplotlib figure, which is closed; uint8 (H, W) or (H, W, 3); floats of the same shapes, scaled
-    from their minimum and maximum to black and white; or the bytes of a PNG file, returned as they are.
-    """
-    from matplotlib import pyplot
-    from PIL import Image
-
-    if isinstance(picture, bytes):
-        return picture
-    if hasattr(picture, "savefig"):
-        buffer = io.BytesIO()
-        picture.savefig(buffer, format="png", facecolor="white")
-        pyplot.close(picture)  # or Jupyter shows it once more below the cell
-        image = Image.open(buffer).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    else:
-        image = Image.fromarray(_as_uint8(np.asarray(picture)))
-        image = image.quantize(256) if image.mode == "RGB" else image
-    buffer = io.BytesIO()
-    image.save(buffer, "png", optimize=True)
-    return buffer.getvalue()
-
-
-def _as_uint8(array):
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        raise InputError(f"a picture must have shape (H, W) or (H, W, 3), got {array.shape}")
-    if array.dtype == np.uint8:
-        return array
-    known = array[np.isfinite(array)]  # what is not finite is black, and does not make the rest so
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    scaled = np.nan_to_num((array - low) / ((high - low) or 1), nan=0, posinf=0, neginf=0)
-    return np.round(255 * scaled).astype(np.uint8)
-
-
 def _options(pictures, alts, values, start):
     """Check the arguments; return the control's options as (text, index) pairs."""
     values = range(len(pictures)) if values is None else values
@@ -138,6 +101,8 @@ def _stack(pictures, alts, start, width):
 
 def _img(picture, alt, width):
     """Return the HTML of a picture; an Image widget has no alt text."""
-    data = base64.b64encode(encode(picture)).decode()
-    size = f"width: {width}; image-rendering: pixelated" if width else ""
-    return f'<img alt="{html.escape(alt)}" style="max-width: 100%; {size}" src="data:image/png;base64,{data}">'
+    mime, data, pixels = drawn(picture) if hasattr(picture, "savefig") else ("image/png", encode(picture), None)
+    size = f"width: {width}; image-rendering: pixelated" if width else f"width: {pixels}px" if pixels else ""
+    text = quote(data, safe=" /:=;,()'!*+@$-_.~") if mime.endswith("svg+xml") else base64.b64encode(data).decode()
+    source = f"data:{mime}{'' if mime.endswith('svg+xml') else ';base64'},{text}"
+    return f'<img alt="{html.escape(alt)}" style="max-width: 100%; {size}" src="{source}">'

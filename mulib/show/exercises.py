@@ -1,0 +1,42 @@
+"""What the checkers of the exercises have in common: they answer in a sentence, whatever they are given."""
+
+import functools
+
+from mulib.errors import InputError
+
+
+def checker(check):
+    """Decorate a checker, a function of the reader's answer that returns "correct" or "not yet: ...".
+
+    No answer, an answer that returns nothing, and one that raises are told in a sentence, not in a traceback.
+
+    >>> checker(lambda double: "correct" if double(2) == 4 else "not yet: double 2")(None)
+    'not yet: there is no answer here, got None'
+    """
+
+    @functools.wraps(check)
+    def answered(answer):
+        if answer is None:
+            return "not yet: there is no answer here, got None"
+
+        @functools.wraps(answer, updated=())
+        def given(*arguments, **options):
+            found = answer(*arguments, **options)
+            if found is None:
+                raise InputError("it returned None: is there a `return`?")
+            return found
+
+        try:  # a network is an answer as it is
+            return check(answer if hasattr(answer, "parameters") or not callable(answer) else given)
+        except Exception as error:
+            return f"not yet: with your answer there was {type(error).__name__}: {error}"
+
+    return answered
+
+
+def refuses(check, *wrong):
+    """Raise AssertionError where a checker takes a wrong answer: nothing, constants, or one of `wrong`."""
+    constants = [lambda *_, value=value, **__: value for value in (None, 0, 1, 0.5, -1.0, [])]
+    for answer in (None, *constants, *wrong):
+        said = check(answer)
+        assert said.lower().startswith("not yet"), f"{check.__name__} says {said!r} to {answer}"

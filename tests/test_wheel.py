@@ -1,0 +1,79 @@
+"""The library as others install it: built, and used in an environment of its own, far from this repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+
+import pytest
+from projects import ROOT
+from published import write_folder
+
+from mulib.press import editions
+
+MODULE = "import mulib; print(mulib.__file__)"
+BUILD = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
+RUN = "import sys; from mulib.press import editions; print([wrong for _, wrong in editions.run(sys.argv[1:])])"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """(a function that runs Python in an environment with the wheel alone, the folder dist). What the library rests on
+    is this environment's, lent by a path file, so that nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, home = folder / "source", folder / "home"
+    home.mkdir()
+    shutil.copytree(ROOT / "mulib", source / "mulib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    _python(sys.executable, source, "-c", BUILD)
+    venv.create(folder / "env", with_pip=False)
+    python = folder / "env" / "bin" / "python"
+    (packages,) = (folder / "env" / "lib").glob("python*/site-packages")
+    with zipfile.ZipFile(next((source / "dist").glob("*.whl"))) as wheel:
+        wheel.extractall(packages)
+    (packages / "lent.pth").write_text(sysconfig.get_path("purelib"))
+    assert str(packages) in _python(python, home, "-c", MODULE)
+    return lambda *arguments: _python(python, home, *arguments), source / "dist"
+
+
+def _python(python, folder, *arguments):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(python), *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_wheel_and_the_sdist_hold_the_library_and_its_data(installed):
+    _, dist = installed
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    kept = {f.relative_to(ROOT).as_posix() for f in (ROOT / "mulib").rglob("*.*") if "__pycache__" not in f.parts}
+    assert kept <= set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(sdist) as source:
+        assert kept <= {name.partition("/")[2] for name in source.getnames()}
+    assert wheel.stat().st_size < 5e6
+
+
+def test_the_installed_command_measures_epsilon(installed, tmp_path):
+    python, _ = installed
+    said = python("-m", "mulib", "epsilon", write_folder(tmp_path / "logits"), "finetune")
+    assert "finetune" in said
+    assert "ε median" in said
+
+
+def test_chapter_0_runs_in_the_installed_environment(installed, tmp_path):
+    python, _ = installed
+    files = editions.write(ROOT, tmp_path, ["00"], "smoke")
+    assert python("-c", RUN, *files).splitlines()[-1] == "[[], []]"
