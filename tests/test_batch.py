@@ -198,17 +198,7 @@ def test_with_certificates_as_the_page_shows_and_not_without(book):
     mine = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(book / file) for name, file in settings.items()}
     address = book / "scheduler.json"
     start = [sys.executable, "-m", "dask"]
-    options = [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--dashboard-address",
-        ":0",
-        "--protocol",
-        "tls",
-        "--scheduler-file",
-    ]
+    options = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0", "--protocol", "tls"]
     quiet = {"cwd": book, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     running = [subprocess.Popen([*start, "scheduler", *options, "--scheduler-file", address, *tls], **quiet)]
     try:
