@@ -343,7 +343,7 @@ def test_a_public_address_brings_the_launch_buttons(small, tmp_path):
     folder = shutil.copytree(small, tmp_path / "public", ignore=shutil.ignore_patterns("_build"))
     config = (folder / "_config.yml").read_text()
     (folder / "_config.yml").write_text(
-        f'{config}\nrepository: {{url: "https://github.com/some/book", branch: main}}\n'
+        config.replace('repository: {url: ""', 'repository: {url: "https://github.com/some/book"')
     )
     assert build(folder, PATH="").returncode == 0
     page = "notebooks/one"

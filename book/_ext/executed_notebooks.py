@@ -107,7 +107,7 @@ def offer_launch(app, pagename, templatename, context, doctree):
     }
     look = {"icon": "fas fa-rocket", "tooltip": "Open the student edition"}
     links = [{"type": "link", "text": name, "url": url, **look} for name, url in places.items()]
-    context["header_buttons"].append({"type": "group", "buttons": links, "text": "", "label": "launch-buttons", **look})
+    context["header_buttons"].append({"type": "group", "buttons": links, "label": "launch-buttons", **look})
 
 
 def setup(app):

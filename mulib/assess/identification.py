@@ -59,7 +59,9 @@ class Identification:
         """The plan that JSON holds."""
         recipes = {name: Recipe(**plain[name]) for name in ("first", "second")}
         attributes = tuple(plain["task_options"]["attributes"])
-        return cls(**dict(plain) | recipes | {"task_options": dict(plain["task_options"], attributes=attributes)})
+        options = {"task_options": dict(plain["task_options"], attributes=attributes)}
+        values: dict[str, Any] = {**plain, **recipes, **options}
+        return cls(**values)
 
     def load(self) -> FaceTask:
         """The faces; training crops and flips them."""

@@ -101,7 +101,7 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
         root, asked = runs[0].root if runs else ".", sorted({run.notebook for run in runs})
         mine = machine(root, asked)
         try:
-            others = dict(client.run(machine, root, asked))  # type: ignore[arg-type] - a coroutine only where asked for
+            others: dict[str, Any] = dict(client.run(machine, root, asked))  # type: ignore[arg-type]
         except Exception as error:  # such as a worker without mulib
             raise InputError(f"a worker cannot say what it has ({error}): install this mulib on all of them.") from None
         for worker, theirs in others.items():

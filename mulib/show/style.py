@@ -1,6 +1,7 @@
 """The book's look: one colour per model role, figures and tables that a phone, a dark page and a printer can show."""
 
 import html
+import itertools
 import math
 import statistics
 import sys
@@ -93,24 +94,23 @@ def names(axis, points, fontsize=9):
     taken = [(x - 4 * pixels, y - 4 * pixels, x + 4 * pixels, y + 4 * pixels) for x, y in spots.values()]
     turns = np.pi * np.array([0, 1, 0.5, 1.5, 0.25, 0.75, 1.25, 1.75])
     for name, (role, point) in points.items():
-        text = label(axis, *point, name, role, fontsize=fontsize, ha="center", va="center")
+        text = label(axis, point[0], point[1], name, role, fontsize=fontsize, ha="center", va="center")
         box, (x, y) = text.get_window_extent(), spots[name]
         wide, high = box.width / 2 + pixels, box.height / 2
-        best = None
-        for far in (5, 11, 18, 27, 38):
-            for turn in turns:
-                cx = x + np.cos(turn) * (wide + far * pixels)
-                cy = y + np.sin(turn) * (high + far * pixels)
-                mine = cx - wide, cy - high, cx + wide, cy + high
-                out = max(inside.x0 - mine[0], mine[2] - inside.x1, inside.y0 - mine[1], mine[3] - inside.y1, 0)
-                cost = sum(_shared(mine, other) for other in taken) + 100 * out
-                if best is None or cost < best[0]:
-                    best = cost, (cx, cy), mine, far
-            if best[0] == 0:
+        tried: list[tuple] = []
+        for far, turn in itertools.product((5, 11, 18, 27, 38), turns):
+            cx = x + np.cos(turn) * (wide + far * pixels)
+            cy = y + np.sin(turn) * (high + far * pixels)
+            mine = cx - wide, cy - high, cx + wide, cy + high
+            out = max(inside.x0 - mine[0], mine[2] - inside.x1, inside.y0 - mine[1], mine[3] - inside.y1, 0)
+            cost = sum(_shared(mine, other) for other in taken) + 100 * out
+            tried.append((cost, len(tried), (cx, cy), mine, far))
+            if cost == 0:
                 break
-        taken.append(best[2])
-        text.set_position(axis.transData.inverted().transform(best[1]))
-        if best[3] > 11:
+        _, _, centre, mine, far = min(tried)
+        taken.append(mine)
+        text.set_position(axis.transData.inverted().transform(centre))
+        if far > 11:
             ends = np.array([point, text.get_position()]).T
             axis.plot(*ends, color=GREY, lw=0.5, zorder=0)
 
