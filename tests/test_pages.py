@@ -46,11 +46,13 @@ def last(source):
 
 
 def shows(cell):
-    """ "picture", "control" or "table", what the cell puts on the page, or ""."""
+    """ "picture", "control", "viewer" or "table", what the cell puts on the page, or ""."""
     if cell.cell_type != "code" or "remove-cell" in tags(cell):
         return ""
     value = last(cell.source)
-    if called(value) in CONTROLS or (isinstance(value, ast.Name) and value.id == "picker"):
+    if isinstance(value, ast.Name) and value.id == "picker":
+        return "viewer"  # which says itself, row by row, what it shows
+    if called(value) in CONTROLS:
         return "control"
     top = [node for node in ast.parse(cell.source).body if not isinstance(node, ast.FunctionDef)]
     if any(called(inner) in DRAWS for node in top for inner in ast.walk(node)):
