@@ -27,6 +27,14 @@
       each.setAttribute("aria-hidden", "true");
       each.removeAttribute("title");
     });
+    // An entry of a list is a list's item; docutils gives it a role that ARIA 1.2 no longer has.
+    document.querySelectorAll(".citation[role='doc-biblioentry']").forEach(function (each) {
+      each.setAttribute("role", "listitem");
+    });
+    // What scrolls sideways is reached by the keyboard, too (WCAG 2.1.1).
+    document.querySelectorAll('div[style*="overflow-x"], .math.notranslate, pre').forEach(function (each) {
+      if (each.scrollWidth > each.clientWidth) each.tabIndex = 0;
+    });
   });
 
   // A slider's handle has no name of its own: it takes the label's, and the value that the readout shows.
