@@ -197,7 +197,7 @@ def test_two_menus_choose_the_axes(visit):
     menus, picture = control.locator("select"), control.locator("img:visible").first
     assert menus.count() == 2
     seen = set()
-    for up in range(3):
+    for up in range(2):
         for across in range(3):
             for menu, index in ((menus.nth(0), up), (menus.nth(1), across)):
                 menu.focus()
@@ -206,8 +206,8 @@ def test_two_menus_choose_the_axes(visit):
                     tab.keyboard.press("ArrowDown")
             tab.wait_for_timeout(150)
             seen.add((picture.get_attribute("src"), picture.get_attribute("alt")))
-    assert len({source for source, _ in seen}) == 9
-    assert len({alt for _, alt in seen}) == 9
+    assert len({source for source, _ in seen}) == 6
+    assert len({alt for _, alt in seen}) == 6
 
 
 def _unfold(tab):

@@ -143,5 +143,7 @@ def _merge(head, parts, titles, numbers, html, names):
                 del link[NameObject("/A")]
                 target = merged.pages[starts[address]].indirect_reference
                 link[NameObject("/Dest")] = ArrayObject([target, NameObject("/Fit")])
+            elif address.startswith(html.as_uri()):  # what is no page, such as slides, is not in this file
+                del link[NameObject("/A")]
     merged.compress_identical_objects()
     return merged
