@@ -36,7 +36,7 @@ class _Group(click.Group):
         except RuntimeError as error:
             if not _of_the_machine(error):
                 raise
-            sys.exit(_said(f"{error}: give what is missing, or choose another device or folder."))
+            sys.exit(_said(f"{str(error).rstrip('.')}: give what is missing, or choose another device or folder."))
 
 
 def _of_the_machine(error):

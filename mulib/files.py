@@ -106,6 +106,7 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
     """
     file = path.with_name(f".{path.name}.lock")
     file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()  # says at once what FileLock would wait for: a folder that takes no file
     with FileLock(file, timeout):
         try:
             yield

@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import importlib.util
+import json
 import os
 import shutil
 
@@ -52,7 +54,9 @@ def html():
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium for all tests; without one they are skipped, or fail where MULIB_REQUIRE_BROWSER is 1."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    from mulib.press.paper import BROWSERS
+
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         absent("no Chromium here: nothing was looked at in a browser")
     from playwright.sync_api import sync_playwright
@@ -61,3 +65,17 @@ def browser():
         opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """axe-core's script, by npm and by its pin, as the book's own scripts are."""
+    place = importlib.util.spec_from_file_location("offline", ROOT / "book" / "_ext" / "offline.py")
+    offline, folder = importlib.util.module_from_spec(place), tmp_path_factory.mktemp("axe")
+    place.loader.exec_module(offline)
+    pin = json.loads((ROOT / "tests" / "axe.json").read_text())
+    try:
+        offline.unpack(offline.download(pin, folder), pin["files"], folder)
+    except offline.VendorError as error:
+        absent(f"{error}: no page was looked at by axe-core")
+    return (folder / "axe.min.js").read_text()

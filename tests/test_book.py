@@ -1,6 +1,5 @@
 """The book is built without a warning, and works in a browser from its files alone, without a network."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -13,9 +12,9 @@ import yaml
 from projects import BUILD, ROOT, absent, build, code, mulib, notebook, parameters, prose
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from chapters import chapter, number_by_chapter
+from numbering import number_by_chapter
 
-from mulib.press import editions, paper, slides
+from mulib.press import chapters, editions, paper, slides
 from mulib.press.faults import PAGE_BYTES
 from mulib.press.verdicts import read_papers
 
@@ -90,20 +89,6 @@ def test_a_page_looks_right(visit, page):
         tab.screenshot(path=SCREENSHOTS / f"{page.replace('/', '.')}.{look}.png", full_page=True)
         width, room = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert width <= room, look
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory):
-    """axe-core's script, by npm and by its pin, as the book's own scripts are."""
-    place = importlib.util.spec_from_file_location("offline", ROOT / "book" / "_ext" / "offline.py")
-    offline, folder = importlib.util.module_from_spec(place), tmp_path_factory.mktemp("axe")
-    place.loader.exec_module(offline)
-    pin = json.loads((ROOT / "tests" / "axe.json").read_text())
-    try:
-        offline.unpack(offline.download(pin, folder), pin["files"], folder)
-    except offline.VendorError as error:
-        absent(f"{error}: no page was looked at by axe-core")
-    return (folder / "axe.min.js").read_text()
 
 
 @each_page
@@ -225,10 +210,9 @@ def _picture(tab):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("notebooks/")])
 def test_a_page_opens_with_the_picture_of_its_finding_and_numbers_by_chapter(html, page):
     text = (html / f"{page}.html").read_text()
-    number = chapter(page.removeprefix("notebooks/"))
+    number = chapters.number(page.removeprefix("notebooks/"))
     assert f"<h1>{number} · " in text
-    if 'class="finding admonition' in text:
-        assert "<img" in text.partition('class="finding admonition')[2].partition("</div>")[0]
+    assert "<img" in text.partition('class="finding admonition')[2].partition("</div>")[0]
     numbers = re.findall(r'<span class="caption-number">(?:Fig\.|Exercise) ([\w.]+) ?</span>', text)
     assert numbers
     assert all(found.startswith(f"{number}.") for found in numbers)
@@ -236,7 +220,7 @@ def test_a_page_opens_with_the_picture_of_its_finding_and_numbers_by_chapter(htm
 
 @pytest.mark.parametrize(("stem", "number"), [("00_a", "0"), ("08b_one_class", "8b"), ("13_measuring_epsilon", "13")])
 def test_a_chapters_number_is_that_of_its_file(stem, number):
-    assert chapter(stem) == number
+    assert chapters.number(stem) == number
     counted = SimpleNamespace(toc_fignumbers={f"notebooks/{stem}": {"figure": {"a": (21,), "b": (22,)}}, "book/x": {}})
     number_by_chapter(None, counted)
     assert counted.toc_fignumbers[f"notebooks/{stem}"] == {"figure": {"a": (number, 1), "b": (number, 2)}}
@@ -285,7 +269,7 @@ def test_the_menu_of_a_phone_opens(visit):
 def test_the_download_is_the_student_edition(html):
     for path in (BUILD / "notebooks").glob("*.ipynb"):
         (given,) = (html / "_sources" / "notebooks").glob(path.name)
-        assert given.read_text() == nbformat.writes(editions.edition(editions.chapter(BUILD, path), "student"))
+        assert given.read_text() == nbformat.writes(editions.edition(chapters.chapter(BUILD, path), "student"))
 
 
 # What must stop a build, shown on a book of one page

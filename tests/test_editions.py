@@ -8,9 +8,9 @@ import pytest
 from projects import ROOT, code, notebook, prose
 
 from mulib import InputError
-from mulib.press import editions
+from mulib.press import chapters, editions
 
-CHAPTERS = {path.stem: editions.chapter(ROOT, path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+CHAPTERS = {path.stem: chapters.chapter(ROOT, path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 every = pytest.mark.parametrize("stem", CHAPTERS)
 LIGHT = ("00_forget_in_five_minutes", "12_membership_inference")
 
@@ -76,23 +76,23 @@ def test_nothing_outside_a_solution_needs_what_only_a_solution_defines(stem):
 
 @every
 def test_an_exercise_has_points_minutes_and_what_goes_wrong(stem):
-    _, exercises = editions._course(ROOT)
+    _, exercises = chapters._course(ROOT)
     assert solutions(stem).keys() <= exercises.keys()
     assert {"outcome", "class"} <= CHAPTERS[stem].notes.keys()
 
 
 def test_a_chapter_without_a_run_leaves_its_numbers_open(tmp_path):
     nbformat.write(notebook(prose("It is {glue:text}`half`, see {term}`sets <set>`.")), tmp_path / "01_one.ipynb")
-    found = editions.edition(editions.Chapter(tmp_path / "01_one.ipynb"), "student")
-    assert found.cells[1].source == f"It is {editions.NOT_RUN}, see sets."
-    filled = editions.edition(editions.Chapter(tmp_path / "01_one.ipynb", {"half": "0.50"}), "student")
+    found = editions.edition(chapters.Chapter(tmp_path / "01_one.ipynb"), "student")
+    assert found.cells[1].source == f"It is {chapters.NOT_RUN}, see sets."
+    filled = editions.edition(chapters.Chapter(tmp_path / "01_one.ipynb", {"half": "0.50"}), "student")
     assert filled.cells[1].source == "It is 0.50, see sets."
     assert not any("mulib @" in cell.source for cell in filled.cells)
 
 
 def test_a_public_address_brings_the_cell_that_installs(tmp_path):
     nbformat.write(notebook(prose("# One")), tmp_path / "01_one.ipynb")
-    found = editions.edition(editions.Chapter(tmp_path / "01_one.ipynb", url="https://host/book"), "student")
+    found = editions.edition(chapters.Chapter(tmp_path / "01_one.ipynb", url="https://host/book"), "student")
     assert "mulib @ git+https://host/book@v" in found.cells[1].source
 
 
@@ -100,7 +100,7 @@ def test_a_solution_that_no_answer_cell_can_be_made_of_is_one_sentence(tmp_path)
     cells = prose("```{solution-start} ex-a\n```"), code("1 + 1"), prose("```{solution-end}\n```")
     nbformat.write(notebook(*cells), tmp_path / "01_one.ipynb")
     with pytest.raises(InputError, match="the solution of ex-a has neither a function nor a call"):
-        editions.edition(editions.Chapter(tmp_path / "01_one.ipynb"), "student")
+        editions.edition(chapters.Chapter(tmp_path / "01_one.ipynb"), "student")
 
 
 @pytest.mark.book

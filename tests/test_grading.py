@@ -13,9 +13,9 @@ import nbformat
 import pytest
 from projects import ROOT, code, notebook, prose
 
-from mulib.press import editions, grading
+from mulib.press import chapters, editions, grading
 
-CHAPTERS = {path.stem: editions.chapter(ROOT, path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+CHAPTERS = {path.stem: chapters.chapter(ROOT, path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 SQUARE, TWICE = "def square(x):\n    return x * x", "def twice(x):\n    return 2 * x"
 CHECKERS = """def check_square(answer):
     return "correct" if answer(3) == 9 else "not yet"
@@ -66,7 +66,7 @@ def graded(tmp_path_factory):
         pytest.skip("otter-grader is not installed: pip install otter-grader")
     folder = tmp_path_factory.mktemp("graded")
     nbformat.write(notebook(*CELLS), folder / "01_two.ipynb")
-    master = grading.assignment(editions.Chapter(folder / "01_two.ipynb", exercises=EXERCISES), "otter")
+    master = grading.assignment(chapters.Chapter(folder / "01_two.ipynb", exercises=EXERCISES), "otter")
     nbformat.write(master, folder / "two.ipynb")
     _otter(folder, "assign", "two.ipynb", "dist")
     (autograder,) = (folder / "dist" / "autograder").glob("*.zip")
@@ -130,7 +130,7 @@ def test_otter_gives_the_points_that_an_answer_deserves(graded, answers, points)
 
 def test_nbgrader_finds_its_metadata(tmp_path):
     nbformat.write(notebook(*CELLS), tmp_path / "01_two.ipynb")
-    made = grading.assignment(editions.Chapter(tmp_path / "01_two.ipynb", exercises=EXERCISES), "nbgrader")
+    made = grading.assignment(chapters.Chapter(tmp_path / "01_two.ipynb", exercises=EXERCISES), "nbgrader")
     marked = [cell for cell in made.cells if "nbgrader" in cell.metadata]
     assert [cell.metadata.nbgrader.get("points") for cell in marked] == [None, 2, 2, None, 1, 1]
     assert marked[0].source.startswith("### BEGIN SOLUTION\n")

@@ -27,7 +27,7 @@ def test_a_notebook_has_the_parameters_that_every_tier_sets(path):
 
 
 LONG = 15  # lines of code that a reader sees in one cell
-HIDDEN = 90  # lines that a page removes: glue, what checks the run, wrong answers to the exercises
+HIDDEN = 60  # lines that a page removes: glue, what checks the run, wrong answers to the exercises
 VISIBLE = {"11_mufac_and_mucac": 200, "14_side_by_side": 200}
 
 

@@ -7,17 +7,14 @@ import nbformat
 import pytest
 from projects import ROOT
 
+from mulib.press.chapters import number
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 CONTROLS = {"show.slider", "show.picker", "show.pickers", "show.filter_picker"}
 DRAWS = {"plt.subplots", "show.essential_graph", "dots"}
 PROMPT = re.compile(r"\b(before you look|guess before|guess first|predict:|guess what|before you go on)\b", re.I)
 BOX = re.compile(r"^(`{3,})\{(admonition|dropdown)\} *(.*?)\n(.*?)^\1$", re.M | re.S)
-
-
-def number(path):
-    """The chapter's number as prose says it: 8 of 08_prune_a_target, 8b of 08b_one_class_of_imagenet."""
-    return re.sub(r"^0(?=\w)", "", path.stem.partition("_")[0])
 
 
 def cells(path):
@@ -62,7 +59,7 @@ def shows(cell):
 
 @names
 def test_a_title_carries_the_number_that_prose_uses(path):
-    assert re.match(rf"# {number(path)} · \S", cells(path)[0].source)
+    assert re.match(rf"# {number(path.stem)} · \S", cells(path)[0].source)
 
 
 @names

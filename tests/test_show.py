@@ -164,9 +164,21 @@ def test_a_checker_answers_in_a_sentence():
     assert check_double(None) == "not yet: there is no answer here, got None"
     assert check_double(lambda x: None).startswith("not yet: with your answer there was InputError: it returned None")
     assert "ZeroDivisionError" in check_double(lambda x: x / 0)
-    show.refuses(check_double, lambda x: x, lambda x: -2 * x)
+    show.refuses(check_double, lambda x: 2 * x, lambda x: x)
 
 
 def test_a_checker_that_takes_a_constant_is_found():
     with pytest.raises(AssertionError, match="'correct'"):
-        show.refuses(show.checker(lambda answer: "correct" if answer() == 1 else "not yet: 1"))
+        show.refuses(show.checker(lambda answer: "correct" if answer() == 1 else "not yet: 1"), lambda: 1)
+
+
+@pytest.mark.parametrize("passes", [lambda y: y in (4, 8), lambda y: abs(y) == 4, lambda y: y >= 4])
+def test_a_checker_that_takes_a_change_of_the_right_answer_is_found(passes):
+    check = show.checker(lambda answer: "correct" if passes(answer(2)) else "not yet: double 2")
+    with pytest.raises(AssertionError, match="'correct'"):
+        show.refuses(check, lambda x: 2 * x)
+
+
+def test_a_claim_is_glued_with_its_reason(capsys):
+    with pytest.raises(InputError, match="one number or text"):
+        show.claim("holds", "reproduced", ["no text"])

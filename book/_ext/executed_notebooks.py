@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of thi
 
 from mulib import InputError
 from mulib.files import replace
-from mulib.press import editions, slides
+from mulib.press import chapters, editions, slides
 from mulib.press.faults import alt_text, pictures
 from mulib.press.record import Record, stale
 from mulib.press.runs import staged
@@ -88,7 +88,7 @@ def give_editions(app, exception):
     if copies:
         slides.write(app.srcdir, Path(app.outdir) / "slides", [copy.stem for copy in copies])
     for copy in copies:
-        chapter = editions.chapter(app.srcdir, Path(app.srcdir) / "notebooks" / copy.name)
+        chapter = chapters.chapter(app.srcdir, Path(app.srcdir) / "notebooks" / copy.name)
         replace(copy, nbformat.writes(editions.edition(chapter, "student")).encode())
 
 

@@ -12,11 +12,11 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import quote
 
-from chapters import chapter
 from mdit_py_plugins.anchors.index import slugify
 from sphinx.errors import ExtensionError
 
 from mulib import InputError
+from mulib.press.chapters import number
 from mulib.press.record import Record
 from mulib.press.runs import find_notebooks, staged
 from mulib.press.verdicts import ARITHMETIC, FULL, RULES, SMALLER, VERDICTS, judge_papers
@@ -95,7 +95,7 @@ def fidelity_page(root, numbers):
         for name in set(re.findall(r"\{glue:text\}`([^`]+)`", note)):
             note = note.replace(f"{{glue:text}}`{name}`", _text(values.get(name, (None, "–"))[1]))
         title = "".join(cells[0]["source"]).splitlines()[0].removeprefix("# ")
-        parts.append(f"### Chapter {_link(notebook.stem, chapter(notebook.stem))}: {title}\n{note}")
+        parts.append(f"### Chapter {_link(notebook.stem, number(notebook.stem))}: {title}\n{note}")
     return "\n\n".join(parts)
 
 
@@ -197,7 +197,7 @@ def _run(record):
     if record is None:
         return "–"
     asked = record.asked
-    link = _link(asked["notebook"], chapter(asked["notebook"]))
+    link = _link(asked["notebook"], number(asked["notebook"]))
     return f"{link}, {_text(asked['tier'])}, seed {_text(asked['seed'])}, {_commit(record)}"
 
 

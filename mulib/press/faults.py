@@ -10,7 +10,7 @@ from mulib.show.glue import glued
 
 PAGE_BYTES = 600_000
 TAGS = {
-    *("parameters", "injected-parameters", "full-width", "margin", "scroll-output", "slide"),
+    *("parameters", "injected-parameters", "full-width", "margin", "scroll-output"),
     *(f"{verb}-{what}" for verb in ("hide", "remove") for what in ("input", "output", "cell")),
 }
 CONTROLS = {

@@ -10,7 +10,8 @@ import nbformat
 from nbformat import v4
 
 from mulib.files import replace
-from mulib.press.editions import Writer, chapter, checker, in_tier, pieces, stub
+from mulib.press.chapters import Writer, chapter
+from mulib.press.editions import checker, in_tier, pieces, stub
 from mulib.press.runs import find_notebooks
 
 GRADERS = ("otter", "nbgrader")

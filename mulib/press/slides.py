@@ -1,7 +1,7 @@
 """Slides: a deck per chapter for reveal.js, from the executed notebook, for use without a network.
 
 A deck has the title with the goals, the finding, then predictions to make and figures with their captions, then what to
-remember: at most ten slides. Where cells are tagged `slide`, only those are shown in between.
+remember: at most ten slides.
 """
 
 import base64
@@ -13,12 +13,16 @@ import nbformat
 
 from mulib.errors import InputError
 from mulib.files import replace
-from mulib.press.editions import Writer, chapter
+from mulib.press.chapters import Writer, chapter
 from mulib.press.faults import alt_text, pictures
 from mulib.press.runs import find_notebooks, staged
 
 MOST = 10  # slides of a deck
-_BOX = re.compile(r"^(?P<mark>`{3,})\{admonition\} (?P<title>Predict|Finding)\b.*?^(?P=mark)[ \t]*$", re.M | re.S)
+_BOX = re.compile(
+    r"^(?P<mark>`{3,})\{admonition\} (?P<title>Predict|Finding)[ \t]*\n"
+    r"(?:[ \t]*:[^\n]*\n)*(?P<body>.*?)^(?P=mark)[ \t]*$",
+    re.M | re.S,
+)
 _NAMED = re.compile(r"\{numref\}`(?:[^`<]*<)?([^`>]+)>?`")
 _HEADING = re.compile(r"^## +(.+)$", re.M)
 _GOALS = re.compile(r"^\*\*Goals\.\*\*.*?(?=^\*\*|^`{3})", re.M | re.S)
@@ -73,29 +77,26 @@ def write(root, out, names=(), vendor="../_static/vendor"):
 
 def deck(chapter, executed):
     """Return the slides of a Chapter as HTML, from its executed notebook (nbformat node)."""
-    writer, heading, between, tagged, figures = Writer(chapter, "student"), "", [], [], {}
+    writer, heading, middle, figures = Writer(chapter, "student"), "", [], {}
     text = "\n\n".join(cell.source for cell in executed.cells if cell.cell_type == "markdown")
     for cell in executed.cells:
-        marked, here = "slide" in cell.metadata.get("tags", ()), []
         if cell.cell_type == "markdown":
             heading = next(iter(_HEADING.findall(cell.source)[-1:]), heading)
             if heading.startswith("Exercises"):
                 break
             boxes = [box[0] for box in _BOX.finditer(cell.source) if box["title"] == "Predict"]
-            shown = boxes or [cell.source] * marked
-            here = [f"<h2>{_html(heading)}</h2>\n{_html(writer.markdown(each))}" for each in shown]
+            middle += [f"<h2>{_html(heading)}</h2>\n{_html(writer.markdown(each))}" for each in boxes]
         elif figure := cell.metadata.get("mystnb", {}).get("figure", {}):
-            here = [_figure(writer, heading, figure.get("caption", ""), cell, each) for each in pictures(cell)]
-            figures |= {figure.get("name"): here[0]} if here else {}
-        between += here
-        tagged += here if marked else []
+            drawn = [_figure(writer, heading, figure.get("caption", ""), cell, each) for each in pictures(cell)]
+            figures |= {figure.get("name"): drawn[0]} if drawn else {}
+            middle += drawn
     first, said = _opening(executed)
     goals, remember = _GOALS.search(text), _REMEMBER.search(text)
-    finding = next((box[0] for box in _BOX.finditer(text) if box["title"] == "Finding"), "")
+    finding = next((box["body"] for box in _BOX.finditer(text) if box["title"] == "Finding"), "")
     begin = [f"<h1>{_html(first)}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"]
-    begin += [f"<h2>The finding</h2>\n{_html(writer.markdown(finding))}"] if finding else []
+    begin += [f"<h2>Finding</h2>\n{_html(writer.markdown(finding))}"] if finding else []
     end = [_html(writer.markdown(remember[0]))] if remember else []
-    middle, room = tagged or between, MOST - len(begin) - len(end)
+    room = MOST - len(begin) - len(end)
     if len(middle) > room:  # what the finding speaks of stays; else the first come first
         kept = [figures[name] for name in _NAMED.findall(finding) if name in figures]
         others = [each for each in middle if each not in kept][: room - len(kept)]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mulib.show.exercises import checker, refuses
-from mulib.show.glue import glue
+from mulib.show.glue import claim, glue
 from mulib.show.style import COLOURS, GREY, HEIGHT, INK, SHADES, WIDTH, histogram_pair, label, names, spread, table, use
 from mulib.show.widgets import picker, pickers, slider
 
@@ -19,6 +19,7 @@ __all__ = [
     "SHADES",
     "WIDTH",
     "checker",
+    "claim",
     "essential_graph",
     "essential_graph_alt",
     "filter_picker",

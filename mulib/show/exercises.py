@@ -34,9 +34,21 @@ def checker(check):
     return answered
 
 
-def refuses(check, *wrong):
-    """Raise AssertionError where a checker takes a wrong answer: nothing, constants, or one of `wrong`."""
+def refuses(check, right, *wrong):
+    """Raise AssertionError where a checker takes a wrong answer: nothing, a constant, the right answer with its sign
+    turned, doubled or with one added, or one of `wrong`.
+
+    >>> refuses(checker(lambda double: "correct" if double(2) == 4 else "not yet: double 2"), lambda x: 2 * x)
+    """
     constants = [lambda *_, value=value, **__: value for value in (None, 0, 1, 0.5, -1.0, [])]
-    for answer in (None, *constants, *wrong):
+    changed = [_after(change, right) for change in (lambda y: -y, lambda y: y / 0.5, lambda y: y + 1)]
+    for answer in (None, *constants, *changed, *wrong):
         said = check(answer)
         assert said.lower().startswith("not yet"), f"{check.__name__} says {said!r} to {answer}"
+
+
+def _after(change, right):
+    """A wrong answer made of the right one, a function or a number."""
+    if not callable(right):
+        return change(right)
+    return functools.wraps(right, updated=())(lambda *arguments, **options: change(right(*arguments, **options)))

@@ -30,6 +30,16 @@ def glue(name, value, format_spec=""):
     _publish(name, value, format_value(value, format_spec))
 
 
+def claim(name, verdict, reason):
+    """Publish the verdict of a paper's claim and why, as `claim.NAME` and `claim.NAME.reason`: the pages of the claims
+    read both.
+
+    verdict: "reproduced", "partial" or "failed"; what it is worth in a smaller setting, they say.
+    """
+    glue(f"claim.{name}", verdict)
+    glue(f"claim.{name}.reason", reason)
+
+
 def plain(value, name="value"):
     """Return `value` as a str, bool, int or float; raise InputError when it is none of these."""
     if hasattr(value, "item") and getattr(value, "size", 1) != 0:

@@ -5,11 +5,17 @@ the box as well, so that nothing is computed twice.
 """
 
 import re
+import sys
+from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the mulib of this project, installed or not
+
+from mulib.press.chapters import number
 
 
 class ShowFinding(SphinxTransform):
@@ -33,13 +39,8 @@ def number_by_chapter(app, env):
     for docname, kinds in env.toc_fignumbers.items():
         if docname.startswith("notebooks/") and re.match(r"\d", name := docname.removeprefix("notebooks/")):
             for found in kinds.values():
-                found.update({target: (chapter(name), place) for place, target in enumerate(found, 1)})
+                found.update({target: (number(name), place) for place, target in enumerate(found, 1)})
     return []  # no page is to be written again for this
-
-
-def chapter(stem):
-    """Return a chapter's number as prose says it: "8" of 08_prune_a_target, "8b" of 08b_one_class_of_imagenet."""
-    return re.sub(r"^0(?=\w)", "", stem.partition("_")[0])
 
 
 def setup(app):
