@@ -58,10 +58,10 @@ def command(*arguments):
     return [sys.executable, "-m", "mulib", *map(str, arguments)]
 
 
-def mulib(folder, *arguments, **environment):
-    """Run `mulib` in `folder`; return the finished process with its texts."""
+def called(folder, *arguments, **environment):
+    """Run a command in `folder`; return the finished process with its texts."""
     return subprocess.run(
-        command(*arguments),
+        [*map(str, arguments)],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
@@ -69,6 +69,11 @@ def mulib(folder, *arguments, **environment):
         timeout=900,
         check=False,
     )
+
+
+def mulib(folder, *arguments, **environment):
+    """Run `mulib` in `folder`; return the finished process with its texts."""
+    return called(folder, *command(*arguments), **environment)
 
 
 def build(folder, *options, **environment):

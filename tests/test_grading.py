@@ -5,13 +5,12 @@ import builtins
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import zipfile
 
 import nbformat
 import pytest
-from projects import ROOT, code, notebook, prose
+from projects import ROOT, called, code, notebook, prose
 
 from mulib.press import chapters, editions, grading
 
@@ -89,16 +88,8 @@ def graded(tmp_path_factory):
 
 
 def _otter(folder, *arguments):
-    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
-    made = subprocess.run(
-        [sys.executable, "-m", "otter", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+    made = called(folder, sys.executable, "-m", "otter", *arguments, PATH=path)
     assert made.returncode == 0, made.stderr[-2000:]
 
 

@@ -1,8 +1,6 @@
 """The library as others install it: built, and used in an environment of its own, far from this repository."""
 
-import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -10,7 +8,7 @@ import venv
 import zipfile
 
 import pytest
-from projects import ROOT
+from projects import ROOT, called
 from published import write_folder
 
 from mulib.press import editions
@@ -42,16 +40,7 @@ def installed(tmp_path_factory):
 
 
 def _python(python, folder, *arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [str(python), *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    done = called(folder, python, *arguments, PYTHONPATH="")
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
