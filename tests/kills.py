@@ -1,4 +1,4 @@
-"""Run a small experiment once undisturbed and once killed five times; print what differs, as JSON.
+"""Run a small experiment once undisturbed and once killed as often as is asked; print what differs, as JSON.
 
 A driver of its own, started by test_assess.py: it forks, which is safe only before PyTorch has started threads.
 """
@@ -17,8 +17,6 @@ import torch
 from mulib import assess
 from mulib.data import catalogue
 
-KILLS = 5
-
 
 def child(folder):
     """Start the run in a process that shares what is imported."""
@@ -33,7 +31,7 @@ def finished(pid):
     return os.waitpid(pid, os.WNOHANG)[0] == pid
 
 
-def main(tmp):
+def main(tmp, asked):
     catalogue.BUILT_IN["tiny"] = test_assess.tiny
     start = time.perf_counter()
     _, status = os.waitpid(child(tmp / "calm"), 0)
@@ -42,7 +40,7 @@ def main(tmp):
 
     draw, kills, repeated, seen = random.Random(0), 0, [], {}
     while True:
-        pid, wait = child(tmp / "killed"), draw.uniform(0, 2 * whole / KILLS) if kills < KILLS else 10 * whole + 60
+        pid, wait = child(tmp / "killed"), draw.uniform(0, 2 * whole / asked) if kills < asked else 10 * whole + 60
         end = time.perf_counter() + wait
         while not (over := finished(pid)) and time.perf_counter() < end:
             time.sleep(0.002)
@@ -61,4 +59,4 @@ def main(tmp):
     print(json.dumps({"kills": kills, "repeated": repeated, "files": len(files), "different": different}))
 
 
-main(Path(sys.argv[1]))
+main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -103,7 +103,7 @@ def test_source_is_cited_and_documented(method):
 
 def test_every_recipe_reaches_its_training(method, model, task, monkeypatch):
     monkeypatch.setattr("mulib.predict.has_bf16", lambda kind: True)  # emulated, where the processor has none
-    start = Recipe(epochs=2, lr=0.05, batch_size=4)
+    start = Recipe(epochs=2, lr=0.005, batch_size=4)  # ten times that diverges in bf16, in one order of summation
     short = dict.fromkeys(method.recipes, start)
     plain = state(run(method, model, task.request, **short))
     for name in short:

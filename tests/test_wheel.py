@@ -1,6 +1,8 @@
 """The library as others install it: built, and used in an environment of its own, far from this repository."""
 
+import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -8,11 +10,18 @@ import venv
 import zipfile
 
 import pytest
+import yaml
 from projects import ROOT, called
 from published import write_folder
 
 from mulib.press import editions
 
+PYTHON = {  # where a set-up says which Python it takes
+    "Makefile": r"--python-version (\S+)",
+    "Dockerfile": r"FROM python:(\S+)-slim",
+    "environment.yml": r"python=(\S+)",
+    ".github/workflows/book.yml": r'python-version: "(\S+)"',
+}
 MODULE = "import mulib; print(mulib.__file__)"
 BUILD = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
 RUN = "import sys; from mulib.press import editions; print([wrong for _, wrong in editions.run(sys.argv[1:])])"
@@ -66,3 +75,17 @@ def test_chapter_0_runs_in_the_installed_environment(installed, tmp_path):
     python, _ = installed
     files = editions.write(ROOT, tmp_path, ["00"], "smoke")
     assert python("-c", RUN, *files).splitlines()[-1] == "[[], []]"
+
+
+def test_every_set_up_takes_the_python_of_the_lock():
+    found = {name: re.findall(pattern, (ROOT / name).read_text()) for name, pattern in PYTHON.items()}
+    assert found == {name: ["3.11"] for name in PYTHON}
+
+
+def test_conda_and_docker_name_what_is_there():
+    *_, pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert pip["pip"] == ["-r requirements.txt", "-e ."]
+    (made,) = re.findall(r"^RUN (make .+)$", (ROOT / "Dockerfile").read_text(), re.M)
+    planned = subprocess.run([*made.split(), "-n", "-B"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "whl/cpu" in planned
+    assert "--require-hashes --no-deps" in planned
