@@ -19,7 +19,7 @@ def channel_similarity(maps):
 
 
 def channel_similarity_at_once(maps):
-    """The same with every image's matrix in memory, (N, C, C), as published."""
+    """The same with every image's matrix in memory, (N, C, C), as published, but with unmixed mean maps."""
     centred = maps - maps.mean(0)
     covariance = np.matmul(centred, np.transpose(centred, (0, 2, 1))).mean(0)
     deviation = np.sqrt(np.diag(covariance))
@@ -47,7 +47,8 @@ def group_loss(maps, groups, mean):
 def group_loss_by_masks(maps, groups, mean):
     """The sum over groups of −inside/rows, by a mask per group on every image's matrix: maps (B, C, P), torch.
 
-    As published: two (K, C, C) masks, each times (B, C, C) similarities, give (K, B, C, C) tensors.
+    As published, but for the mean maps, which are not mixed: two (K, C, C) masks, each times (B, C, C) similarities,
+    give (K, B, C, C) tensors.
     """
     centred = maps - mean
     covariance = centred @ centred.transpose(1, 2)
