@@ -50,6 +50,25 @@ def test_a_method_serves_the_network_or_says_why_not(net, name):
     assert predict(one, contract.noise().val).isfinite().all()
 
 
+@pytest.mark.parametrize("net", zoo.UNFIT)
+@pytest.mark.parametrize("name", unlearn.methods())
+def test_a_network_that_no_method_can_serve_is_one_sentence(net, name):
+    make, sentence = zoo.UNFIT[net]
+    with pytest.raises(InputError, match=sentence):
+        contract.run(unlearn.get(name), make(), contract.noise())
+
+
+@pytest.mark.parametrize("name", ["cf_k", "eu_k"])
+def test_a_frozen_part_of_a_trained_block_stays_as_it_is(name):
+    model = zoo.plain()
+    model[5].weight.requires_grad_(False)
+    unlearned = contract.run(
+        unlearn.get(name), model, contract.noise(), k=1, **{"reset": False} if name == "eu_k" else {}
+    )
+    assert torch.equal(unlearned[5].weight, model[5].weight)
+    assert not torch.equal(unlearned[5].bias, model[5].bias)
+
+
 @pytest.mark.parametrize("net", zoo.ZOO)
 def test_training_prediction_maps_and_audits_serve_it(net):
     model, request = zoo.make(net), contract.noise()

@@ -82,8 +82,29 @@ ZOO = {
     "weight norm": lambda: normed(parametrizations.weight_norm),
     "spectral norm": lambda: normed(parametrizations.spectral_norm),
     "float64": lambda: plain().double(),
+    "bfloat16": lambda: plain().bfloat16(),
     "frozen part": frozen,
     "no convolution": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3)),
+}
+
+
+class Answering(nn.Module):
+    """Logits in a wrapping, as models of other libraries answer."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.net, self.wrap = plain(), wrap
+
+    def forward(self, x):
+        return self.wrap(self.net(x))
+
+
+# What no method can serve, and a word of the sentence that says so.
+UNFIT = {
+    "a dict": (lambda: Answering(lambda z: {"logits": z}), "answers with <class 'dict'>"),
+    "a tuple": (lambda: Answering(lambda z: (z, z)), "answers with <class 'tuple'>"),
+    "other images": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), *plain()[1:]), "cannot take images"),
+    "frozen whole": (lambda: plain().requires_grad_(False), "requires a gradient|is frozen|none that train"),
 }
 
 

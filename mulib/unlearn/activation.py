@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.kernels.reset import mostly_higher
-from mulib.models import copied
 from mulib.models.hooks import watched
 from mulib.predict import predict
 from mulib.recipe import Precision, Recipe
-from mulib.unlearn.phases import Phases, generator_for, last_weight, reset_weights, weight_of
+from mulib.unlearn.phases import Phases, begin, generator_for, last_weight, reset_weights, weight_of
 from mulib.unlearn.recipes import FORGET_WITH_PRECISION
 from mulib.unlearn.registry import method
 
@@ -46,7 +45,7 @@ def activation_reset(
     "conv" in their name (the 1×1 shortcuts; here all take part), finetunes unshuffled and without augmentation, and
     ends in a name that it never imports.
     """
-    unlearned = copied(model)
+    unlearned = begin(model, request)
     options = {"batch_size": recipe.batch_size, "precision": recipe.precision}
     kernels = active_kernels(unlearned, request, share=share, divisor=divisor, seed=seed, **options)
     masks = {name: chosen.view(-1, 1, 1, 1) for name, chosen in kernels.items()}

@@ -15,7 +15,7 @@ from mulib.models import copied, reinitialise
 from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs
-from mulib.unlearn.phases import Phases, seed_for
+from mulib.unlearn.phases import Phases, begin, seed_for
 from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
@@ -51,7 +51,7 @@ def scrub(
     """
     _check(request, temperature)
     pairs = Pairs(request, model, over=over, seed=seed)
-    teacher, turn, forget = copied(model).eval(), itertools.count(), []
+    teacher, turn, forget = begin(model, request).eval(), itertools.count(), []
 
     def objective(student, x, y):
         if next(turn) % 2:
@@ -94,7 +94,7 @@ def bad_teaching(
     """
     _check(request, temperature)
     pairs = Pairs(request, model, over=over, seed=seed)
-    good, bad = copied(model).eval(), reinitialise(model, seed_for(seed, "bad teacher")).eval()
+    good, bad = begin(model, request).eval(), reinitialise(model, seed_for(seed, "bad teacher")).eval()
 
     def objective(student, x, y):
         retain, forget = pairs(x, y)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from mulib.data.sets import Request
-from mulib.models import copied
 from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs
-from mulib.unlearn.phases import Phases
+from mulib.unlearn.phases import Phases, begin
 from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
@@ -38,7 +37,8 @@ def negative_gradient(
     def objective(net, x, y):
         return -loss_of(net(x), y)
 
-    return Phases(on_step, progress).train(copied(model), request.forget, recipe, seed=seed, objective=objective)
+    unlearned = begin(model, request)
+    return Phases(on_step, progress).train(unlearned, request.forget, recipe, seed=seed, objective=objective)
 
 
 @method("advanced_negative_gradient", title="advanced NegGrad", paper="choi2023benchmarks", family="gradient")
@@ -70,4 +70,4 @@ def advanced_negative_gradient(
         (x, y), (x_forget, y_forget) = pairs(x, y)
         return loss_of(net(x), y) - loss_of(net(x_forget), y_forget)
 
-    return Phases(on_step, progress).train(copied(model), pairs.data, recipe, seed=seed, objective=objective)
+    return Phases(on_step, progress).train(begin(model, request), pairs.data, recipe, seed=seed, objective=objective)

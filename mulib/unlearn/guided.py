@@ -15,11 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mulib.data.sets import Request
 from mulib.errors import InputError
 from mulib.kernels.perturb import ascend
-from mulib.models import copied
 from mulib.models.modes import evaluating
 from mulib.recipe import Recipe
 from mulib.train import fit, loss_of
 from mulib.unlearn.pairs import Pairs, black_and_white
+from mulib.unlearn.phases import begin
 from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
@@ -80,7 +80,7 @@ def gli(
     pairs = Pairs(request, model, over="retain", seed=seed)
     batches, counter = recipe.epochs * request.retain.steps(recipe.batch_size), itertools.count()
     black, white = black_and_white(request.retain, model)
-    unlearned = copied(model)
+    unlearned = begin(model, request)
 
     def objective(net, x, y):
         batch, (_, (x_forget, _)) = next(counter), pairs(x, y)

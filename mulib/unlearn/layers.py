@@ -8,9 +8,10 @@ from torch import nn
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import copied, reinitialise
+from mulib.models import reinitialise
 from mulib.recipe import Recipe
 from mulib.train import fit
+from mulib.unlearn.phases import begin
 from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
@@ -40,8 +41,9 @@ def cf_k(
     Source: Goel et al., *Towards Adversarial Evaluations for Inexact Machine Unlearning*, 2022, CF-k; epochs, rate and
     k are GLI's. Fidelity: as in GLI's code the running statistics of frozen batch norms still follow the retain set.
     """
-    names, options = block_names(model, k), {"seed": seed, "on_step": on_step, "progress": progress}
-    return _train_blocks(model, copied(model), request.retain, names, recipe, **options)
+    unlearned, names = begin(model, request), block_names(model, k)
+    options = {"seed": seed, "on_step": on_step, "progress": progress}
+    return _train_blocks(model, unlearned, request.retain, names, recipe, **options)
 
 
 @method("eu_k", title="EU-k", paper="goel2022towards", family="layers")
@@ -69,8 +71,7 @@ def eu_k(
     weights back instead of resetting, and trains ``layer3`` alone: ``eu_k(model, request, k=("layer3",),
     reset=False)``. Blocks that are reset need more than its two epochs.
     """
-    names = block_names(model, k)
-    unlearned = copied(model)
+    unlearned, names = begin(model, request), block_names(model, k)
     if reset:
         fresh = reinitialise(model, seed, names)
         for name in names:
@@ -100,10 +101,10 @@ def block_names(model: nn.Module, k: Blocks) -> tuple[str, ...]:
 def _train_blocks(
     model: nn.Module, unlearned: nn.Module, data: ImageSet, names: tuple[str, ...], recipe: Recipe, **options
 ) -> nn.Module:
-    """Train the named blocks of `unlearned` in place; what requires a gradient is then as in `model` again."""
-    unlearned.requires_grad_(False)
-    for name in names:
-        unlearned.get_submodule(name).requires_grad_(True)
+    """Train the named blocks of `unlearned` in place, but for what is frozen in `model`, and leave frozen what was."""
+    chosen = {id(parameter) for name in names for parameter in unlearned.get_submodule(name).parameters()}
+    for parameter in unlearned.parameters():
+        parameter.requires_grad_(parameter.requires_grad and id(parameter) in chosen)
     fit(unlearned, data, recipe, **options)
     for parameter, original in zip(unlearned.parameters(), model.parameters(), strict=True):
         parameter.requires_grad_(original.requires_grad)

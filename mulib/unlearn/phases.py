@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mulib.data.sets import ImageSet
+from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.kernels.reset import redraw
-from mulib.models import answer
+from mulib.models import answer, copied
 from mulib.recipe import Recipe
 from mulib.train import Fit, fit
 
@@ -47,6 +47,23 @@ class Phases:
         return model
 
 
+def begin(model: nn.Module, request: Request) -> nn.Module:
+    """A copy to unlearn in, of a model that has been asked about two images first.
+
+    Raises:
+        InputError: it cannot take them, answers with something else than logits, cannot be copied, or is frozen whole.
+    """
+    asked(model, request.forget)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError("no parameter requires a gradient: unfreeze those that shall learn (requires_grad_()).")
+    return copied(model)
+
+
+def asked(model: nn.Module, data: ImageSet) -> tuple[Tensor, str | None]:
+    """What the model answers to the first images, and its head: see `mulib.models.answer`, and its errors."""
+    return answer(model, data.subset(torch.arange(min(2, len(data)))).to(model).pixels(slice(2)))
+
+
 def seed_for(seed: int, purpose: str) -> int:
     """A seed of its own for each purpose, so that no two draws of a method share their random numbers.
 
@@ -67,7 +84,7 @@ def last_weight(model: nn.Module, data: ImageSet) -> str:
     Raises:
         InputError: there is no linear layer, or a norm of weights stands in the place of its weight.
     """
-    head = answer(model, data.subset(torch.arange(min(2, len(data)))).to(model).pixels(slice(2)))[1]
+    _, head = asked(model, data)
     if head is None:
         raise InputError("the model has no linear layer: expected one at its end; choose a method that needs none.")
     return weight_of(model, head)

@@ -10,12 +10,11 @@ from torch.func import functional_call
 
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
-from mulib.models import copied
 from mulib.models.modes import evaluating
 from mulib.predict import autocast
 from mulib.recipe import Recipe
 from mulib.train import loss_of
-from mulib.unlearn.phases import Phases, generator_for, reset_weights, seed_for, weight_of
+from mulib.unlearn.phases import Phases, begin, generator_for, reset_weights, seed_for, weight_of
 from mulib.unlearn.poisoning import poisoned
 from mulib.unlearn.recipes import DAMPENING, MASKED, SALIENT
 from mulib.unlearn.registry import method
@@ -53,7 +52,7 @@ def ssd(
     """
     if min(selection, dampening) <= 0:
         raise InputError(f"selection is {selection}, dampening {dampening}: expected both above 0, such as 10 and 1.")
-    unlearned, everything = copied(model), request.forget.joined(request.retain)
+    unlearned, everything = begin(model, request), request.forget.joined(request.retain)
     seen, importance = _Steps(on_step), []
     for data, purpose in ((request.forget, "forget"), (everything, "everything")):
         total = _total(unlearned, data, recipe, generator_for(seed, f"importance of {purpose}"), power=2, seen=seen)
@@ -98,7 +97,7 @@ def salun(
     """
     if not 0 < share <= 1:
         raise InputError(f"share is {share}: expected above 0, up to 1; the released code has 0.5.")
-    unlearned, start = copied(model), dict(model.named_parameters())
+    unlearned, start = begin(model, request), dict(model.named_parameters())
     total = _total(unlearned, request.forget, recipe, generator_for(seed, "saliency"))
     flat = torch.cat([g.abs().flatten() for g in total.values()])
     salient = torch.zeros_like(flat, dtype=torch.bool)
@@ -153,7 +152,7 @@ def msg(
     """
     if not (0 <= share <= 1 and 0 <= held <= 1):
         raise InputError(f"share is {share}, held {held}: expected 0 … 1 each; the released code has 0.3 and 0.1.")
-    unlearned = copied(model)
+    unlearned = begin(model, request)
     layers = [name for name, module in unlearned.named_modules() if isinstance(module, nn.Conv2d)]
     kernels = [name for name in (weight_of(unlearned, layer) for layer in layers) if name in _learning(unlearned)]
     if not kernels:
@@ -170,7 +169,7 @@ def msg(
         few = size.flatten().argsort(stable=True)[: round(share * size.numel())]
         masks[name] = torch.zeros_like(size, dtype=torch.bool).flatten().index_fill(0, few, True).view_as(size)
     reset_weights(unlearned, masks, seed)
-    scales = {name: torch.where(mask, 1.0, held) for name, mask in masks.items()}
+    scales = {name: torch.where(mask, 1.0, held).to(unlearned.get_parameter(name)) for name, mask in masks.items()}
 
     def objective(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         weights = {name: net.get_parameter(name) for name in scales}

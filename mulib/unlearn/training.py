@@ -12,7 +12,7 @@ from mulib.errors import InputError
 from mulib.models import copied, reinitialise
 from mulib.recipe import Recipe
 from mulib.train import loss_of
-from mulib.unlearn.phases import Phases
+from mulib.unlearn.phases import Phases, begin
 from mulib.unlearn.recipes import FORGET_WITH_PRECISION, SPARSE, TRAINING
 from mulib.unlearn.registry import method
 
@@ -93,4 +93,5 @@ def l1_sparse(
         strength, done = gamma * (1 - done // steps / recipe.epochs), done + 1
         return loss_of(net(x), y) + strength * sum(torch.linalg.vector_norm(w, 1) for w in net.parameters())
 
-    return Phases(on_step, progress).train(copied(model), request.retain, recipe, seed=seed, objective=objective)
+    unlearned = begin(model, request)
+    return Phases(on_step, progress).train(unlearned, request.retain, recipe, seed=seed, objective=objective)

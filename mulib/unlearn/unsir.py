@@ -10,11 +10,10 @@ from torch.nn import functional as F
 
 from mulib.data.sets import Request
 from mulib.errors import InputError
-from mulib.models import copied
 from mulib.recipe import Recipe
 from mulib.train import loss_of
 from mulib.unlearn.pairs import Over, Pairs, black_and_white
-from mulib.unlearn.phases import Phases, generator_for, seed_for
+from mulib.unlearn.phases import Phases, begin, generator_for, seed_for
 from mulib.unlearn.recipes import MUFAC
 from mulib.unlearn.registry import method
 
@@ -63,13 +62,13 @@ def unsir(
 
     def objective(net, x, y):
         (x, y), (x_forget, _) = pairs(x, y)
-        noise = torch.randn(x.shape, generator=generator).to(x.device)
+        noise = torch.randn(x.shape, generator=generator).to(x)
         with torch.no_grad():
             target = net(x_forget)
         far = _far_from(lambda pixels: F.mse_loss(net(normalised(pixels)), target), noise, noise_steps, noise_lr)
         return loss_of(net(normalised(far.clamp(0, 1))), y) + loss_of(net(x), y)
 
-    unlearned = copied(model)
+    unlearned = begin(model, request)
     phases.train(unlearned, pairs.data, recipe, seed=seed_for(seed, "impair"), objective=objective)
     return phases.train(unlearned, request.retain, repair, seed=seed)
 
