@@ -246,6 +246,40 @@ def test_a_damaged_model_is_noticed_and_made_anew(where, monkeypatch, tmp_path):
         assert part.exists()
 
 
+@pytest.mark.parametrize("content", [b"", None])
+@pytest.mark.parametrize("name", ["models/original-000.safetensors", "models/finetune-0-000.safetensors"])
+def test_a_model_that_is_cut_is_missing_to_the_outlook_and_one_sentence_to_who_opens_it(finished, name, content):
+    file = (folder := finished.folder) / name
+    before = assess.outlook(plan(), folder).there.total()
+    file.write_bytes(file.read_bytes()[:40] if content is None else content)
+    assert assess.outlook(plan(), folder).there.total() == before - 1
+    with pytest.raises(InputError, match=r"safetensors cannot be read .*: the same `mulib assess` makes it anew"):
+        _ = Assessment.open(folder).rows
+
+
+def test_labels_that_are_cut_are_one_sentence(finished):
+    (file,) = finished.folder.glob("labels-*.safetensors")
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match=f"{file.name} cannot be read"):
+        finished.labels("forget")
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff\xfe", b'{"plan": 3}'])
+def test_a_plan_that_is_damaged_is_one_sentence(finished, content):
+    (finished.folder / "plan.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"plan\.json cannot be read"):
+        Assessment.open(finished.folder)
+    with pytest.raises(InputError, match=r"plan\.json cannot be read"):
+        assess.run(plan(), finished.folder, workers=1, progress=False)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]"])
+def test_a_record_that_is_damaged_is_one_sentence(tmp_path, content):
+    (tmp_path / "0.json").write_text(content)
+    with pytest.raises(InputError, match=r"0\.json cannot be read"):
+        assess.read(tmp_path)
+
+
 def test_plans_in_the_cache_share_the_models_that_start_from_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
     first = assess.run(plan(), workers=1, progress=False)

@@ -194,6 +194,8 @@ def test_an_accuracy_has_the_interval_of_its_mean(folder):
         (["--folder", "/etc/hostname"], None, r"/etc/hostname cannot be used \(File exists\): correct it"),
         ([], "/proc/nope", r"/proc/nope cannot be used \(.*\): correct it"),
         (["--folder", "/proc/nope"], None, r"/proc/.nope.lock cannot be used \(.*\): correct it"),
+        (["--folder", ""], None, "the folder of the experiment is '': expected one of its own"),
+        (["--folder", "/"], None, "the folder of the experiment is '/': expected one of its own"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_one_sentence(monkeypatch, tmp_path, option, cache, says):

@@ -6,10 +6,11 @@ import yaml
 from nbformat import v4
 from projects import ROOT, code, mulib, notebook, parameters, project, prose
 
+from mulib import InputError
 from mulib.press.faults import check_executed, check_source
 from mulib.press.prose import numbers, typed_numbers
 from mulib.press.prose import prose as prose_of
-from mulib.press.runs import parameters_of
+from mulib.press.runs import declared_in, parameters_of, plan
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 names = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -24,6 +25,18 @@ def test_a_notebook_is_fit_to_be_committed(path):
 def test_a_notebook_has_the_parameters_that_every_tier_sets(path):
     for tier in (ROOT / "notebooks" / "params").glob("*.yml"):
         assert set(yaml.safe_load(tier.read_text())) <= set(parameters_of(path) or ())
+
+
+@names
+def test_a_notebook_declares_every_parameter(path):
+    assert declared_in(path).keys() == parameters_of(path).keys()
+
+
+@names
+def test_a_word_that_is_no_known_value_runs_nothing(path):
+    for name in {"dataset", "device", "threshold", "proportion", "reversal"} & parameters_of(path).keys():
+        with pytest.raises(InputError, match=f"{name} is 'Faces' in .*: expected"):
+            plan(ROOT, [path], "smoke", [0], {name: "Faces"})
 
 
 LONG = 15  # lines of code that a reader sees in one cell

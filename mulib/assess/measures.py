@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mulib import files, show
 from mulib.assess.plan import GIVEN, Plan
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 from mulib.show.glue import jsonable
 
 AGAIN = "null"  # the other retrained models, as a row
@@ -210,9 +210,13 @@ def read(folder: Path | str) -> Recorded:
     """The recorded measures in `folder`, as `mulib assess NAME --record FOLDER` writes them.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or one is damaged.
     """
-    parts = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
+    parts = []
+    for path in sorted(Path(folder).glob("*.json")):
+        with refusing(str(path), "expected what `mulib assess NAME --record` wrote"):
+            parts.append(json.loads(path.read_text(encoding="utf-8")))
+            _ = parts[-1]["plan"]
     if not parts:
         raise InputError(f"{folder} holds no recorded measures: write them with `mulib assess NAME --record {folder}`.")
     return Recorded(Plan.of(parts[-1]["plan"]), tuple(parts))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
 from mulib import audit
@@ -20,7 +21,7 @@ from mulib.assess.measures import AGAIN, Results, written
 from mulib.assess.plan import GIVEN, Job, Plan
 from mulib.audit import example_losses
 from mulib.data.logits import COLUMNS, NULL, Logits, write_logits
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 from mulib.predict import right
 
 KEPT = ("forget", "unseen", "test")  # the sets whose logits are kept
@@ -79,12 +80,13 @@ class Assessment(Results):
         """The experiment that was begun in `folder`, with what it holds so far.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or it is damaged.
         """
         note = Path(folder) / "plan.json"
         if not note.exists():
             raise InputError(f"{folder} holds no experiment: expected a folder that `mulib assess` wrote.")
-        return cls(Path(folder), Plan.of(json.loads(note.read_text())["plan"]))
+        with refusing(str(note), "expected what `mulib assess` wrote; the same command writes it anew"):
+            return cls(Path(folder), Plan.of(json.loads(note.read_text())["plan"]))
 
     @property
     def originals(self) -> range:
@@ -123,7 +125,7 @@ class Assessment(Results):
 
     def labels(self, name: str, variant: str = GIVEN) -> Tensor:
         """Of the forget, unseen or test set."""
-        return load_file(labels_file(self.folder, variant))[name]
+        return _tensor(labels_file(self.folder, variant), name)
 
     def losses(self, kind: str, name: str, original: int | None = None, variant: str = GIVEN) -> np.ndarray:
         """(models, examples) in nats, as the attacks read them; kinds as for `logits`."""
@@ -132,8 +134,9 @@ class Assessment(Results):
 
     def weights(self, original: int, variant: str = GIVEN) -> dict[str, Tensor]:
         """The state of an original model, for `load_state_dict`."""
-        tensors = load_file(self._file(Job("original", None, original, variant)))
-        return {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
+        with _whole(self._file(Job("original", None, original, variant))) as file:
+            names = [name for name in file.keys() if name.startswith("weights.")]  # noqa: SIM118  not a mapping
+            return {name.removeprefix("weights."): file.get_tensor(name) for name in names}
 
     def cost(self, kind: str, variant: str = GIVEN) -> float:
         """Median seconds of a model of this kind over those of a retrained one."""
@@ -152,7 +155,7 @@ class Assessment(Results):
         found: dict[str, dict[float, dict[str, float]]] = {}
         for job in self.plan.jobs()[1]:
             if job.factor is not None and self._file(job).exists():
-                found.setdefault(job.kind, {})[job.factor] = json.loads(_note(self._file(job))["scores"])
+                found.setdefault(job.kind, {})[job.factor] = _scores_of(self._file(job))
         return found
 
     @cached_property
@@ -306,7 +309,7 @@ class Assessment(Results):
         return torch.stack([_tensor(self._file(job), f"logits.{name}") for job in jobs], 1)
 
     def _scores(self, jobs: Iterable[Job]) -> dict[str, Tensor]:
-        each = [json.loads(_note(self._file(job))["scores"]) for job in jobs]
+        each = [_scores_of(self._file(job)) for job in jobs]
         return {name: torch.tensor([one[name] for one in each], dtype=torch.float64) for name in each[0]}
 
     def _median_seconds(self, jobs: Iterable[Job]) -> float:
@@ -347,7 +350,8 @@ def score(outputs: Tensor, labels: Tensor) -> float:
 
 def seconds_of(file: Path) -> float:
     """How long a model took to train, by its file."""
-    return float(_note(file)["seconds"])
+    with _whole(file) as opened:
+        return float(opened.metadata()["seconds"])
 
 
 def model_file(folder: Path, job: Job) -> Path:
@@ -360,11 +364,18 @@ def labels_file(folder: Path, variant: str) -> Path:
     return folder / f"labels-{variant.replace(' ', '-')}.safetensors"
 
 
-def _note(file: Path) -> dict[str, str]:
-    with safe_open(file, "pt") as opened:
-        return opened.metadata()
+@contextmanager
+def _whole(file: Path) -> Iterator[Any]:
+    """A file of the experiment, opened; one sentence where it is damaged."""
+    with refusing(str(file), "the same `mulib assess` makes it anew"), safe_open(file, "pt") as opened:
+        yield opened
+
+
+def _scores_of(file: Path) -> dict[str, float]:
+    with _whole(file) as opened:
+        return json.loads(opened.metadata()["scores"])
 
 
 def _tensor(file: Path, name: str) -> Tensor:
-    with safe_open(file, "pt") as opened:
+    with _whole(file) as opened:
         return opened.get_tensor(name)

@@ -106,7 +106,10 @@ def outlook(
 def _places(plan: Plan, folder: Path | str | None, device: str) -> tuple[Path, Path | None]:
     """The folder of the models, and the one that plans share."""
     if folder is not None:
-        return Path(folder), None
+        place = Path(folder).resolve()
+        if not str(folder) or not place.name:
+            raise InputError(f"the folder of the experiment is {str(folder)!r}: expected one of its own.")
+        return place, None
     cache = files.cache_folder("assess")
     return cache / f"{plan.name}-{plan.key(device)}", cache / f"scratch-{plan.scratch_key(device)}"
 
@@ -290,6 +293,14 @@ def _task(plan: Plan, variant: str, device: str) -> Task:
     return _TASKS[*key, variant]
 
 
+def _seconds(file: Path) -> float | None:
+    """What a model took, None where there is none, or a damaged one, which `run` makes anew."""
+    try:
+        return seconds_of(file) if file.exists() else None
+    except InputError:
+        return None
+
+
 class Outlook:
     """Which models are there and which are missing, per kind, and how long those will take."""
 
@@ -299,10 +310,10 @@ class Outlook:
         for job in (job for wave in plan.jobs() for job in wave):
             kind = job.kind if job.factor is None else f"{job.kind}, trials"
             places = [model_file(place, job) for place in (folder, shelf) if place is not None]
-            file = next((path for path in places if path.exists()), None)
-            (self.missing if file is None else self.there)[kind] += 1
-            if file is not None:
-                self.seconds[job.kind].append(seconds_of(file))
+            taken = next((s for s in map(_seconds, places) if s is not None), None)
+            (self.missing if taken is None else self.there)[kind] += 1
+            if taken is not None:
+                self.seconds[job.kind].append(taken)
 
     def finished(self, job: Job, seconds: float) -> None:
         """Count a model."""
