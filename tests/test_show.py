@@ -72,6 +72,15 @@ def test_labels_that_overprint_are_found(axis):
     assert overprinted(axis.figure) == [("one label", "another")]
 
 
+@pytest.mark.parametrize("name", ["$$", "$\\frac{$", "5 $ and 6 $"])
+def test_a_name_with_dollars_is_text(axis, name):
+    text = show.label(axis, 0.5, 0.5, name)
+    show.names(axis, {name: ("retrained", (0.2, 0.2))})
+    axis.figure.canvas.draw()
+    assert text.get_text() == name
+    assert not text.get_parse_math()
+
+
 def test_a_label_has_the_ink_of_its_role(axis):
     assert show.label(axis, 0, 0, "retrained", "retrained").get_color() == INK["retrained"]
 

@@ -77,7 +77,8 @@ def use():
 
 def label(axis, x, y, text, role=None, **options):
     """Write `text` at (x, y) of `axis`, in the ink of `role`: the direct label that stands for a legend's entry."""
-    return axis.text(x, y, text, **{"color": INK.get(role or "", GREY), "fontweight": "bold", **options})
+    looks = {"color": INK.get(role or "", GREY), "fontweight": "bold", "parse_math": False}  # names may hold a $
+    return axis.text(x, y, text, **looks | options)
 
 
 def names(axis, points, fontsize=9):
