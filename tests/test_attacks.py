@@ -69,15 +69,25 @@ def test_planted_scripts_are_text_in_a_browser(planted, browser):
 
 
 @pytest.mark.book
-def test_a_script_that_is_not_the_pinned_one_fails_the_build(planted, tmp_path):
+@pytest.mark.parametrize(
+    ("npm", "says"),
+    [
+        (
+            'for last; do :; done\necho evil > "$last/evil.tgz"\necho evil.tgz',
+            "does not have the integrity that vendor.json pins",
+        ),
+        ("echo npm error code EINTEGRITY >&2\nexit 1", "fails npm's own check of its integrity"),
+    ],
+)
+def test_a_script_that_is_not_the_pinned_one_fails_the_build(planted, tmp_path, npm, says):
     folder = shutil.copytree(planted, tmp_path / "tampered", ignore=shutil.ignore_patterns("_build"))
     (folder / "bin").mkdir()
-    npm = folder / "bin" / "npm"
-    npm.write_text('#!/bin/sh\nfor last; do :; done\necho evil > "$last/evil.tgz"\necho evil.tgz\n')
-    npm.chmod(0o755)
+    program = folder / "bin" / "npm"
+    program.write_text(f"#!/bin/sh\n{npm}\n")
+    program.chmod(0o755)
     built = build(folder, PATH=f"{folder / 'bin'}:/usr/bin:/bin")
     assert built.returncode != 0
-    assert "does not have the integrity that vendor.json pins" in built.stdout
+    assert says in built.stdout
 
 
 def test_workflow_actions_are_pinned_by_commit():

@@ -64,12 +64,14 @@ def download(pin, folder):
     name = f"{pin['package']}@{pin['version']}"
     if shutil.which("npm") is None:
         raise VendorError("npm is missing")
-    command = ["npm", "pack", name, "--silent", "--pack-destination", str(folder)]
+    command = ["npm", "pack", name, "--loglevel=error", "--pack-destination", str(folder)]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         archive = Path(folder) / answer.stdout.split()[-1]
         content = archive.read_bytes()
-    except (subprocess.SubprocessError, OSError, IndexError):
+    except (subprocess.SubprocessError, OSError, IndexError) as error:
+        if "EINTEGRITY" in str(getattr(error, "stderr", "")):
+            raise TamperedError(f"what npm was given as {name} fails npm's own check of its integrity") from None
         raise VendorError(f"npm could not fetch {name}") from None
     found = "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
     if found != pin["integrity"]:
