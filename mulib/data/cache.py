@@ -173,7 +173,9 @@ def decode(data: bytes, size: int | None, where: str, *, crop: bool = False) -> 
             values = np.asarray(image)
             if values.dtype.kind == "f" or not 0 <= values.min() <= values.max() < 2**16:
                 raise ValueError(f"its pixels are {values.dtype} in {values.min()} … {values.max()}")
+            seen = values != image.info.get("transparency", -1)
             image = Image.fromarray((values >> 8).astype(np.uint8))
+            image.putalpha(Image.fromarray(seen))
         if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
