@@ -155,8 +155,8 @@ def replace(path: Path | str, content: bytes) -> None:
 
 
 def allocate(rows: Found, path: Path) -> Found:
-    """The writable memory map of a new file, with its place on the disk: a full disk is an OSError here, and no SIGBUS
-    later, at the first write to a page that has no place."""
+    """The writable memory map of a file, with its place on the disk: a full disk is an OSError here, and no SIGBUS
+    later, at the first write to a page that has no place. What the file holds stays as it is."""
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

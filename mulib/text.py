@@ -6,6 +6,15 @@ from collections.abc import Iterable, Sequence
 _NUMBER = re.compile(r"(nan|[+−-]?(∞|inf|[\d,]*\.?\d+)([eE][+-]?\d+)?)( ?%| ± .*)?|–?")
 
 
+def printable(text: str) -> str:
+    r"""`text` with escapes for what a terminal would not show but obey, and for names that are not UTF-8.
+
+    >>> print(printable("a\x1b[31m.jpg"))
+    a\x1b[31m.jpg
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def aligned(rows: Iterable[Sequence[str]]) -> str:
     """Return `rows`, the first of which is the head, as lines of aligned columns: numbers to the right, words left.
 

@@ -1,9 +1,12 @@
 """The command line as a user meets it: output, exit codes, one sentence for bad input."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,6 +208,24 @@ def test_a_folder_that_cannot_be_used_is_one_sentence(monkeypatch, tmp_path, opt
     assert result.exit_code == 2
     assert re.search(says, result.output)
     assert len([line for line in result.output.splitlines() if line.startswith("mulib:")]) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_disk_that_is_full_at_the_first_model_is_one_sentence_at_every_call(monkeypatch, tmp_path, named):
+    def full(path, content):
+        if path.parent.name == "models":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write(path, content)
+
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "cache"))
+    asked = ["assess", "digits", "--tier", "smoke", "--models", "2", "--originals", "1", "--workers", "1"]
+    for _ in range(2):
+        result = CliRunner().invoke(main, [*asked, *(["--folder", str(tmp_path / "run")] if named else [])])
+        assert result.exit_code == 2
+        assert re.search(r"mulib: .*No space left on device.*: make room", result.output)
+        assert "Traceback" not in result.output
 
 
 def test_a_full_disk_behind_the_output_is_one_sentence():

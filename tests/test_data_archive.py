@@ -1,8 +1,11 @@
 """Folders, zips and tars, read in place."""
 
 import io
+import os
 import tarfile
+import tempfile
 import zipfile
+from functools import partial
 
 import layouts
 import pytest
@@ -67,6 +70,34 @@ def test_a_name_that_climbs_out_is_never_read(tmp_path, kind):
     layouts.write(tmp_path / "secret", b"x")
     with pytest.raises(InputError, match="leads out"):
         archive.read("pictures/../../secret")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tgz", "tar.xz"])
+def test_a_tar_spoilt_in_the_middle_is_one_sentence(tmp_path, kind):
+    path = tmp_path / f"set.{kind}"
+    with tarfile.open(path, {"tgz": "w:gz"}.get(kind, f"w:{kind[4:]}"), format=tarfile.USTAR_FORMAT) as packed:
+        for i in range(20):
+            layouts.write(tmp_path / "set" / f"{i}.csv", os.urandom(2000))
+            packed.add(tmp_path / "set" / f"{i}.csv", f"{i}.csv")
+    content = bytearray(path.read_bytes())
+    middle = 10 * 2560 if kind == "tar" else len(content) // 2  # a tar has no checksums but in the heads of its files
+    content[middle : middle + 100] = bytes(each ^ 0x55 for each in content[middle : middle + 100])
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"set\..* cannot be read \(.*\): fetch it again\.$"):
+        Archive(path, "0.csv")
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.xz"])
+def test_a_temporary_folder_that_is_full_or_not_there_is_no_damage(tmp_path, monkeypatch, kind):
+    make(tmp_path / "set", "folder")
+    with tarfile.open(tmp_path / f"set.{kind}", f"w:{kind[4:]}") as packed:
+        packed.add(tmp_path / "set", "set")
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, "/dev/full", "r+b", buffering=0))
+    with pytest.raises(InputError, match=r"No space left .*: the disk is full: make room, or set TMPDIR"):
+        Archive(tmp_path / f"set.{kind}", "table.csv")
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, tmp_path / "nowhere" / "x", "w+b"))
+    with pytest.raises(InputError, match=r"a temporary copy of .* cannot be read .*: set TMPDIR to a folder"):
+        Archive(tmp_path / f"set.{kind}", "table.csv")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.xz"])

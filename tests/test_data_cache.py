@@ -1,5 +1,6 @@
 """Images decoded once: what the cache holds, and what it survives."""
 
+import errno
 import hashlib
 import io
 import os
@@ -216,6 +217,18 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(folder, tmp_path, monkey
     monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match=r"the cache .* cannot be used .*: make room, or set MULIB_CACHE\."):
         get(folder)
+
+
+def test_a_full_disk_is_one_sentence_at_every_call(folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        for _ in range(2):  # the first leaves a file without its place on the disk
+            with pytest.raises(InputError, match=r"the cache .* cannot be used .*No space left.*: make room"):
+                get(folder)
+    assert torch.equal(get(folder).images, by_pillow(folder))
 
 
 def test_a_size_below_one_is_refused(folder):

@@ -1,6 +1,7 @@
 """The leak check finds what was planted, and nothing else."""
 
 import json
+from dataclasses import replace
 
 import layouts
 import numpy as np
@@ -90,6 +91,16 @@ def test_a_picture_under_two_labels_is_a_conflict(parts):
     test.labels[0] = 1
     (conflict,) = leaks.check(make_task(parts)).conflicts
     assert conflict == leaks.Conflict(2, ("retain[1]", "test[0]"))
+
+
+def test_names_are_shown_and_not_obeyed(parts):
+    names = ["x\x1b[31m\n.jpg", "caf\udce9.jpg", "café.jpg"]
+    train, _, test, _ = parts
+    test.images[:3], test.labels[:3] = train.images[2:3], 1
+    parts[2] = replace(test, names=np.array([*names, *"abc"]))
+    shown = str(leaks.check(make_task(parts)))
+    assert r"4 images: retain[1], x\x1b[31m\n.jpg, caf\udce9.jpg, café.jpg" in shown
+    assert all(line.isprintable() for line in shown.split("\n"))
 
 
 def test_conflicts_of_attributes_are_found_too(parts):

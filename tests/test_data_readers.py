@@ -234,8 +234,10 @@ def test_a_smaller_cifar_is_drawn_by_the_seed(tmp_path):
     rows = [place[name] for name in task.train.names]
     assert torch.equal(task.train.images, whole.train.images[rows])
     assert torch.equal(task.train.labels, whole.train.labels[rows])
-    with pytest.raises(InputError, match="images is 501: expected 1 … 500 of the training images"):
-        data.cifar10(images=501)
+    for images in (4, 501):  # a fifth of four is no test image
+        with pytest.raises(InputError, match=f"images is {images}: expected 5 … 500 of the training images"):
+            data.cifar10(images=images)
+    assert len(data.cifar10(images=5, unseen=0).test) == 1
 
 
 def test_the_seed_draws_cifars_forget_set(tmp_path):
@@ -256,6 +258,10 @@ def test_the_published_forget_set_is_used_in_torchvisions_order_only(tmp_path):
     np.save(artefact / "logits_retain.npy", np.eye(10, dtype=np.float32)[[0, 0, 0, 0]][:, None].repeat(3, 1))
     with pytest.raises(InputError, match=r"forget_set\.txt in .* does not fit CIFAR-10's labels"):
         data.cifar10(unseen=5)
+    for text in ("1,b", "1.5", "9" * 20, "-1000", "caf\xe9".encode("latin1")):
+        layouts.write(artefact / "forget_set.txt", text)
+        with pytest.raises(InputError, match=r"forget_set\.txt in .* cannot be read \(.*\): "):
+            data.cifar10(tmp_path / "cifar-10-batches-py", unseen=5)
 
 
 class Evil:
@@ -263,10 +269,10 @@ class Evil:
         return eval, ("open('evil', 'w')",)
 
 
-def batch(labels, images=3):
+def batch(labels, images=3, protocol=2):
     """A pickle as published, of black images."""
     content = {"labels": labels, "data": np.zeros((images, 3072), np.uint8), "filenames": ["a"] * len(labels)}
-    return pickle.dumps(content, protocol=2)
+    return pickle.dumps(content, protocol)
 
 
 @pytest.mark.parametrize(
@@ -275,10 +281,11 @@ def batch(labels, images=3):
         (pickle.dumps(Evil()), r"data_batch_2 in .* asks for builtins\.eval"),
         (batch([10, 1, 2]), r"data_batch_2 in .* has labels in 1 … 10: expected 0 … 9"),
         (batch([1, 2]), "has 3 images and 2 labels"),
+        (batch([], 0, protocol=4), "has 0 images and 0 labels"),
         (pickle.dumps({"labels": [1]}), "expected a batch of CIFAR-10, fetch it again"),
         (b"\x80\x02}q", "expected a batch of CIFAR-10, fetch it again"),
     ],
-    ids=["a call", "a label", "a missing label", "a missing field", "a truncated file"],
+    ids=["a call", "a label", "a missing label", "no image", "a missing field", "a truncated file"],
 )
 def test_a_bad_cifar_batch_is_one_sentence_and_runs_nothing(tmp_path, monkeypatch, content, sentence):
     layouts.cifar_batches(tmp_path / "cifar-10-batches-py")
@@ -414,6 +421,14 @@ def test_imagenet_by_folder_with_the_labels_that_networks_have(tmp_path):
     assert spread.labels.tolist() == [999, 5]
 
 
+@pytest.mark.parametrize("kind", ["webp", "bmp", "tiff"])
+def test_imagenet_leaves_no_picture_out(tmp_path, kind):
+    folder = layouts.imagenet(tmp_path / "imagenet")
+    layouts.write(folder / "wnids.csv", b"wnid,label\rn01440764,0\rn02102040,217\r")
+    layouts.write(folder / "val" / "n01440764" / f"other.{kind}", layouts.image_bytes(77, (40, 60), kind))
+    assert data.imagenet(size=28).labels.tolist() == [0, 0, 0, 0, 217, 217, 217]
+
+
 def test_imagenet_is_cut_from_the_middle_as_torchvision_evaluates(tmp_path):
     folder = layouts.imagenet(tmp_path / "imagenet")
     layouts.write(folder / "wnids.csv", b"wnid,label\nn01440764,0\nn02102040,217\n")
@@ -436,7 +451,11 @@ def test_a_thousand_folders_tell_their_labels(tmp_path):
         (None, "val", "has 2 folders: expected all 1000 classes, or wnids.csv"),
         (b"wnid,label\nn01440764,0\n", "val", "has a label for n02102040"),
         (b"wnid,label\nn01440764,0\nn02102040,1000\n", "val", "are 0 … 1000: expected 0 … 999"),
-        (b"wnid,class\nn01440764,0\n", "val", "no table of wnid and label"),
+        (b"wnid,class\nn01440764,0\n", "val", "no column label in wnid, class"),
+        (b"wnid,label\nn01440764,tench\n", "val", "the label in line 2 of wnids.csv .* cannot be read"),
+        (b"wnid,label\nn01440764,0\nn01440764,0\n", "val", "line 3 of wnids.csv .* has n01440764 again"),
+        (b"wnid,label\nn01440764," + b"0" * 200_000 + b"\n", "val", "cannot be read .*field larger"),
+        ("wnid,label\nn01440764,0\n".encode("utf-16"), "val", "cannot be read"),
         (None, "train", "no pictures in train/"),
     ],
 )

@@ -1,5 +1,6 @@
 """Synthetic faces: what a mask holds, what a counterfactual leaves alone, the same faces are the same bytes."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -333,7 +334,7 @@ def test_other_faces_and_sizes_have_entries_of_their_own(own_cache):
     assert len(list(own_cache.glob("*.npy"))) == 8
 
 
-@pytest.mark.parametrize("harm", ["truncate", "empty", "zero", "other"])
+@pytest.mark.parametrize("harm", ["truncate", "empty", "zero", "other", "one bit", "no checksum"])
 def test_a_damaged_entry_is_drawn_again(own_cache, harm):
     shown = faces.sample(20, seed=1)
     expected = faces.drawn(shown, 32).clone()
@@ -342,8 +343,27 @@ def test_a_damaged_entry_is_drawn_again(own_cache, harm):
     if harm == "other":
         np.save(path, np.zeros((2, 2)))
     else:
-        path.write_bytes({"truncate": data[:-5000], "empty": b"", "zero": data[:2000] + bytes(len(data) - 2000)}[harm])
+        bit = bytearray(data)
+        bit[len(data) // 3] ^= 1  # of a face that is neither the first nor the middle nor the last
+        harmed = {"truncate": data[:-5000], "empty": b"", "zero": data[:2000] + bytes(len(data) - 2000)}
+        path.write_bytes({**harmed, "one bit": bytes(bit), "no checksum": data[:-4]}[harm])
     assert torch.equal(faces.drawn(shown, 32), expected)
+    assert torch.equal(cache._open(path, shown, 32), expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_one_sentence_at_every_call(own_cache, monkeypatch, workers):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    shown = faces.sample(300, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"the cache .* cannot be used .*No space left.*: make room"):
+                faces.drawn(shown, 32, workers=workers)
+    assert not list(own_cache.iterdir())
+    assert torch.equal(faces.drawn(shown, 32, workers=workers), faces.render(shown, 32))
 
 
 def test_several_workers_draw_the_same(own_cache):

@@ -1,8 +1,11 @@
 """The training loop and the evaluation loop."""
 
 import dataclasses
+import errno
 import math
+import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -127,6 +130,21 @@ def test_a_kept_network_belongs_to_all_that_it_depends_on(images, monkeypatch, t
     assert len(list(tmp_path.rglob("*.safetensors"))) == len(calls) + 1
     with pytest.raises(InputError, match="there is an objective, but `also` is empty"):
         train.kept(tiny(), images, recipe, objective=objective)
+
+
+def test_a_full_disk_is_one_sentence_at_every_call(images, monkeypatch, tmp_path):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path))
+    recipe = Recipe(epochs=1, lr=0.1, batch_size=16)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"the cache .* cannot be used .*No space left.*: make room"):
+                train.kept(tiny(), images, recipe)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert train.kept(tiny(), images, recipe) > 0
 
 
 def test_a_damaged_kept_network_is_noticed_and_trained_anew(images, monkeypatch, tmp_path):

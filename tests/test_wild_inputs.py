@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 import tarfile
 import zipfile
 
@@ -10,10 +11,12 @@ import layouts
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from mulib import InputError, data
-from mulib.data import archive, catalogue
+from mulib.__main__ import main
+from mulib.data import archive, catalogue, leaks
 from mulib.data.archive import Archive
 from mulib.data.cache import decode
 from mulib.data.logits import Logits
@@ -65,6 +68,8 @@ def test_what_is_transparent_is_white_and_what_is_half_is_between():
         assert pixels[:, 0].T.tolist() == [[255] * 3, [0, 0, 255]]
     one = decode(encoded(Image.new("L", (1, 1), 7), transparency=7), None, "a")
     assert one.ravel().tolist() == [255] * 3
+    grey = Image.fromarray(np.array([[256, 257, 2**15]], np.uint16))
+    assert decode(encoded(grey, transparency=256), None, "a")[:, 0].tolist() == [[255, 1, 128]] * 3
 
 
 @pytest.mark.parametrize("kind", ["webp", "gif", "bmp", "tiff"])
@@ -134,12 +139,45 @@ def test_a_link_to_nothing_beside_the_data_is_none_of_our_business(tmp_path):
     (place / "train" / "cat" / ".#0000.jpg").symlink_to("user@host.1234:99")
     (place / "train" / "loop").symlink_to(place / "train")
     (place / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
-    (place / "train" / "loop").unlink()
+    for beside in (place / "notes.txt", place / "more", tmp_path / "notes.txt"):
+        beside.symlink_to("nowhere")
     assert len(data.cifar10(place, unseen=1).train) == 20
     (place / "train" / "cat" / "0000.jpg").unlink()
     (place / "train" / "cat" / "0000.jpg").symlink_to("nowhere.jpg")
     with pytest.raises(InputError, match=r"lacks train/cat/0000\.jpg"):
         data.cifar10(place, unseen=1)
+
+
+@pytest.mark.parametrize(("gone", "named"), [("train/cat", r"train/cat:"), ("test", "test/airplane, test/automobile")])
+def test_a_folder_that_is_missing_is_named(tmp_path, gone, named):
+    place = folders(tmp_path / "cifar10")
+    shutil.rmtree(place / gone)
+    with pytest.raises(InputError, match=f"has no images in {named}"):
+        data.cifar10(place, unseen=1)
+
+
+def test_faces_below_a_link_are_read_and_a_link_to_nothing_is_counted(tmp_path):
+    for i in range(60):
+        layouts.write(tmp_path / "elsewhere" / f"{20 + i}_0_1_{i:05}.jpg", layouts.image_bytes(i))
+    (tmp_path / "UTKFace").mkdir()
+    (tmp_path / "UTKFace" / "part1").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "UTKFace" / "notes.txt").symlink_to("nowhere")
+    with pytest.warns(UserWarning, match=r"skipped 1 of 61 files with malformed names: notes\.txt"):
+        task = data.utkface(tmp_path / "UTKFace")
+    assert len(task.val) + sum(map(len, task.sets.values())) == 60
+
+
+def test_names_that_are_not_utf_8_are_read_and_shown(tmp_path, monkeypatch):
+    name = os.fsdecode(b"caf\xe9")
+    place = folders(tmp_path / "cifar10")
+    (place / "train" / "cat" / "0000.jpg").rename(place / "train" / "cat" / f"{name}.jpg")
+    assert f"train/cat/{name}.jpg" in data.cifar10(place, unseen=1).train.names
+    for i in range(60):
+        layouts.write(tmp_path / "AgeDB" / f"{i}_{name}{i // 2}_{20 + i}_f.jpg", layouts.image_bytes(i // 2))
+    monkeypatch.setenv("MULIB_DATA", str(tmp_path))
+    result = CliRunner().invoke(main, ["data", "check", "agedb"])
+    assert result.exit_code == 0
+    assert r"2 images: 0_caf\udce90_20_f.jpg, 1_caf\udce90_21_f.jpg" in result.output
 
 
 def test_a_folder_that_links_to_itself_ends(tmp_path):
@@ -179,10 +217,12 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, kind):
         Archive(tmp_path / f"b.{kind}", "a.csv").read("a.csv")
 
 
-def packed(tmp_path, name, content):
-    layouts.write(tmp_path / name, content)
+def packed(tmp_path, names, content):
+    """A zip of files, the first of which is broken."""
     with zipfile.ZipFile(tmp_path / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(tmp_path / name, name)
+        for name in names:
+            archive.writestr(name, content)
+    name = names[0]
     raw = bytearray((tmp_path / "z.zip").read_bytes())
     raw[30 + len(name) : 38 + len(name)] = b"\xff" * 8
     layouts.write(tmp_path / "z.zip", bytes(raw))
@@ -190,19 +230,22 @@ def packed(tmp_path, name, content):
 
 
 @pytest.mark.parametrize(
-    ("name", "read"),
+    ("names", "read"),
     [
-        ("table.csv", lambda path: data.table(path)),
-        ("custom_train_dataset.csv", lambda path: data.mufac(path)),
-        ("list_attr_celeba.txt", lambda path: data.celeba(path)),
-        ("data_batch_1", lambda path: data.cifar10(path)),
-        ("0_A_35_f.jpg", lambda path: data.agedb(path)),
-        ("35_1_0_2017.jpg", lambda path: data.utkface(path)),
-        ("logits_retain.npy", lambda path: Logits(path).retrained),
+        (["table.csv"], data.table),
+        (["custom_train_dataset.csv"], data.mufac),
+        (["list_attr_celeba.txt"], data.celeba),
+        (["CelebA-HQ-attribute.txt", "CelebA-HQ-identity.txt"], data.mucac),
+        (["data_batch_1"], data.cifar10),
+        (["0_A_35_f.jpg"], data.agedb),
+        (["35_1_0_2017.jpg"], data.utkface),
+        (["wnids.csv", "val/n01440764/a.JPEG"], data.imagenet),
+        (["spread.csv", "spread/a.JPEG", "val/n01440764/a.JPEG"], lambda path: data.imagenet(path, part="spread")),
+        (["logits_retain.npy"], lambda path: Logits(path).retrained),
     ],
 )
-def test_a_zip_with_broken_bytes_is_one_sentence_in_every_reader(tmp_path, name, read):
-    path = packed(tmp_path, name, np.random.default_rng(0).bytes(5000))
+def test_a_zip_with_broken_bytes_is_one_sentence_in_every_reader(tmp_path, names, read):
+    path = packed(tmp_path, names, np.random.default_rng(0).bytes(5000))
     with pytest.raises(InputError, match=r"cannot be read \(.*\): "):
         read(path)
 
@@ -284,6 +327,55 @@ def test_a_copy_of_a_file_never_lies_on_both_sides_of_a_split(tmp_path):
         each = [{bytes(row) for row in part.digests.numpy()} for part in task.sets.values()]
         assert sum(map(len, each)) == len(set().union(*each))
 
+    place = layouts.celeba(tmp_path / "celeba")  # no official partition
+    for i in range(40):
+        layouts.write(place / "img_align_celeba" / f"{i + 1:06}.jpg", layouts.image_bytes(i * 7 % 40 // 2, (16, 16)))
+    with pytest.warns(UserWarning, match="celeba has 14 files in retain and in forget"):  # which attributes draw
+        task = data.celeba(place, attributes=("Bald",), forget=("Smiling",))
+    each = [{bytes(row) for row in part.digests.numpy()} for part in (task.train, task.val, task.test, task.unseen)]
+    assert sum(map(len, each)) == len(set().union(*each))
+
+
+COPIES = {  # a published layout, one of its files, another whose place the copy takes, and what is said
+    "celeba": (
+        lambda place: layouts.celeba(place, partition=(0, 0, 1, 2)),
+        lambda place: data.celeba(place, attributes=("Bald",), forget=("Male",)),
+        ("img_align_celeba/000001.jpg", "img_align_celeba/000025.jpg"),
+        "celeba has 1 files in forget and in val",
+    ),
+    "mucac": (
+        layouts.mucac,
+        data.mucac,
+        ("CelebA-HQ-img/0.jpg", "CelebA-HQ-img/4.jpg"),
+        "mucac has 1 files in forget and in test",
+    ),
+    "cifar10": (
+        lambda place: folders(place),
+        lambda place: data.cifar10(place, unseen=1),
+        ("train/cat/0000.jpg", "test/dog/0001.jpg"),
+        "cifar10 has 1 files in (retain|forget) and in (test|unseen)",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")  # clean sets say nothing
+@pytest.mark.parametrize(("make", "read", "copy", "says"), COPIES.values(), ids=COPIES.keys())
+def test_a_copy_across_the_sets_that_others_drew_is_warned_of(tmp_path, make, read, copy, says):
+    place = make(tmp_path / "set")
+    read(place)
+    shutil.copyfile(place / copy[0], place / copy[1])
+    with pytest.warns(UserWarning, match=rf"{says}: look at leaks\.check"):
+        read(place)
+
+
+@pytest.mark.filterwarnings("error")
+def test_mufacs_copies_are_published_and_are_found_by_who_asks(tmp_path):
+    place = layouts.mufac(tmp_path / "set")
+    for split, name in (("val", "Fval_AGE_P0_0.jpg"), ("test", "Ftest_AGE_P0_0.jpg")):
+        shutil.copyfile(place / "train_images" / "Ftrain_AGE_P0_0.jpg", place / f"{split}_images" / name)
+    pairs = leaks.check(data.mufac(place)).pairs
+    assert [pairs[name].files for name in ("forget/test", "forget/unseen", "test/unseen")] == [1, 1, 1]
+
 
 def test_a_copy_across_the_sets_of_an_own_table_is_warned_of(tmp_path):
     own_table(tmp_path, HEAD + "a.png,cat,retain\nb.png,dog,forget\n" + TAIL)
@@ -303,6 +395,10 @@ def test_lists_whose_copy_has_another_format(tmp_path):
     for file in mufac.glob("*_images/*"):
         file.rename(file.with_suffix(".png"))
     assert len(data.mufac(mufac).train) == 8
+    mucac = layouts.mucac(tmp_path / "mucac")
+    for i, file in enumerate(mucac.glob("CelebA-HQ-img/*")):
+        file.rename(file.with_suffix(".png" if i % 2 else ".JPG"))
+    assert len(data.mucac(mucac).train) == 4
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,9 @@ class Archive:
                             raise InputError(f"{name} in {self.path} is a sparse file: pack it again without --sparse.")
                         elif entry.isfile():
                             index[name] = entry.offset_data, entry.size
+                    self._tar.seek(tar.offset)  # where tarfile stopped, without a word about a damaged head
+                    if any(self._tar.read(512)):
+                        raise tarfile.ReadError("it is damaged in the middle")
         for name in (*index, *links):
             refuse_to_climb(name, self.path)
         for name, goal in _follow(index, {name: posixpath.normpath(goal) for name, goal in links.items()}).items():
@@ -239,7 +242,8 @@ class Archive:
         opener = {".xz": lzma.open, ".gz": gzip.open, ".tgz": gzip.open}.get(self.path.suffix.lower())
         if opener is None:
             return self.path.open("rb")
-        spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives, unnamed, as long as the archive
+        with refusing(f"a temporary copy of {self.path}", "set TMPDIR to a folder that can be written"):
+            spool = tempfile.TemporaryFile()  # noqa: SIM115 - it lives, unnamed, as long as the archive
         with refusing(str(self.path)), opener(self.path) as packed:
             while piece := packed.read(1 << 20):
                 self._weigh(spool.tell() + len(piece), self.path.stat().st_size)

@@ -136,13 +136,13 @@ class _Entry:
         """The writable rows: those of an interrupted build where they fit, else new ones."""
         try:
             rows = np.load(self.data, mmap_mode="r+")
-            if rows.shape == shape and rows.dtype == np.uint8:
-                return rows
         except (OSError, ValueError, EOFError):
-            pass
-        self.state["chunks"] = {}
-        self.data.unlink(missing_ok=True)
-        return files.allocate(np.lib.format.open_memmap(self.data, "w+", np.uint8, shape), self.data)
+            rows = None
+        if rows is None or rows.shape != shape or rows.dtype != np.uint8:
+            self.state["chunks"] = {}
+            self.data.unlink(missing_ok=True)
+            rows = np.lib.format.open_memmap(self.data, "w+", np.uint8, shape)
+        return files.allocate(rows, self.data)  # a file that a full disk interrupted has its size, but not its place
 
     def _strike(self, rows: np.ndarray) -> None:
         """Forget every chunk whose rows no longer have their checksum."""
@@ -173,7 +173,9 @@ def decode(data: bytes, size: int | None, where: str, *, crop: bool = False) -> 
             values = np.asarray(image)
             if values.dtype.kind == "f" or not 0 <= values.min() <= values.max() < 2**16:
                 raise ValueError(f"its pixels are {values.dtype} in {values.min()} … {values.max()}")
+            seen = values != image.info.get("transparency", -1)
             image = Image.fromarray((values >> 8).astype(np.uint8))
+            image.putalpha(Image.fromarray(seen))
         if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mulib.data.pictures import near_pairs, numbered, perceptual_hashes, pixel_hashes
 from mulib.data.sets import ImageSet, Task
-from mulib.text import aligned
+from mulib.text import aligned, printable
 
 # Half of the 64 bits are set, so distances are even. On MUFAC all 229 pairs of other pictures within 2 bits correlate
 # above 0.98, and none of the 33 pairs at 4 bits above 0.95: those are two people in one pose.
@@ -77,10 +77,10 @@ class Leaks:
         rows += [(name, *_cells(count)) for name, count in self.sets.items()]
         across = [("first/second", "images of the first", "files", "pictures", "near copies", "people")]
         across += [(name, *_cells(overlap)) for name, overlap in self.pairs.items()]
-        lines = [self.task, "", aligned(rows), "", aligned(across), ""]
+        lines = [printable(self.task), "", aligned(rows), "", aligned(across), ""]
         lines.append(f"near copies differ in at most {self.near_bits} of 64 bits of their perceptual hash")
         lines.append(f"pictures under different labels: {len(self.conflicts)}")
-        lines += [f"  {conflict.images} images: {', '.join(conflict.names)}" for conflict in self.conflicts]
+        lines += [f"  {conflict.images} images: {printable(', '.join(conflict.names))}" for conflict in self.conflicts]
         return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import warnings
+import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -25,8 +26,9 @@ SERIAL = 1024  # so few 64×64 pictures are drawn sooner than a pool of processe
 def drawn(faces: Faces, size: int = 64, *, workers: int | None = None) -> Tensor:
     """What `render` gives, (N, 3, size, size) uint8, drawn on the first call and memory-mapped on every later one.
 
-    Before an entry of the cache is used, its first, middle and last picture are drawn again and compared: a damaged or
-    foreign one is replaced. Writing to the tensor changes neither the file nor what others see.
+    Before an entry of the cache is used, its checksum is taken, and its first, middle and last picture are drawn again
+    and compared: a damaged or foreign one is replaced. Writing to the tensor changes neither the file nor what others
+    see.
 
     Args:
         size: pixels, 32 … 224.
@@ -53,20 +55,29 @@ def _open(path: Path, faces: Faces, size: int) -> Tensor | None:
     """The entry, or None where there is none or where it does not hold what it should."""
     try:
         images = np.load(path, mmap_mode="c")
+        with path.open("rb") as file:
+            file.seek(-4, os.SEEK_END)
+            whole = file.read() == _checksum(images)
     except (OSError, ValueError, EOFError):  # none, or cut short
         return None
-    if images.shape != (len(faces), 3, size, size) or images.dtype != np.uint8:
+    if not whole or images.shape != (len(faces), 3, size, size) or images.dtype != np.uint8:
         return None
     spots = sorted({0, len(faces) // 2, len(faces) - 1})
     return torch.from_numpy(images) if np.array_equal(images[spots], render(faces[spots], size).numpy()) else None
 
 
 def _draw_to(path: Path, faces: Faces, size: int, workers: int | None) -> None:
-    """Draw into a new file."""
+    """Draw into a new file, and put the checksum behind the pictures."""
     files.allocate(np.lib.format.open_memmap(path, "w+", np.uint8, (len(faces), 3, size, size)), path)
     with tqdm(total=len(faces), desc="drawing faces", unit="face", leave=False, delay=1.0) as bar:
         for part in _drawing(path, faces, size, chunks(len(faces), size), workers):
             bar.update(part.stop - part.start)
+    with path.open("ab") as file:
+        file.write(_checksum(np.load(path, mmap_mode="r")))
+
+
+def _checksum(images: np.ndarray) -> bytes:
+    return zlib.crc32(images.data).to_bytes(4, "little")
 
 
 def _drawing(path: Path, faces: Faces, size: int, parts: list[slice], workers: int | None):

@@ -100,6 +100,8 @@ def mucac(path: Path | str | None = None, *, size: int = 128, val: int = 0, seed
 
     Raises:
         InputError: no data, a value that is not ±1, an image without identity or attributes, a damaged image.
+
+    The same file under two names in two sets is warned of.
     """
     archive = MUCAC.open(path)
     known, names, values = _attributes(archive, "CelebA-HQ-attribute.txt")
@@ -121,7 +123,9 @@ def mucac(path: Path | str | None = None, *, size: int = 128, val: int = 0, seed
     train, test, unseen = (whole.subset(torch.arange(a, b)) for a, b in pairwise(ends))
     nothing = whole.subset(torch.arange(0))
     task = Task("mucac", replace(train, augment=FACES), torch.arange(int(sizes[0])), nothing, test, unseen)
-    return hold_out(task, val, seed)
+    task = hold_out(task, val, seed)
+    warn_of_copies(task)
+    return task
 
 
 def _attributes(archive: Archive, name: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from mulib.data.cache import decoded
 from mulib.data.download import fetching, find
 from mulib.data.layout import Published
 from mulib.data.sets import ImageSet, Task
-from mulib.data.splits import hold_out
+from mulib.data.splits import hold_out, warn_of_copies
 from mulib.errors import InputError, refusing
 from mulib.files import cache_folder, once
 
@@ -67,14 +67,16 @@ def cifar10(
 
     Raises:
         InputError: no data, a damaged file, a label outside 0 … 9, `images`, `val` or `unseen` out of range.
+
+    The same file twice in a folder of images, in two sets, is warned of.
     """
     archive = _open(path, download)
     pickled = "data_batch_1" in archive
     train, test = _batches(archive) if pickled else _folders(archive)
     generator = torch.Generator().manual_seed(seed)
     if images is not None:
-        if not 0 < images <= len(train):
-            raise InputError(f"images is {images}: expected 1 … {len(train)} of the training images.")
+        if not 5 <= images <= len(train):  # fewer leave no test image
+            raise InputError(f"images is {images}: expected 5 … {len(train)} of the training images.")
         train, test = _part(train, images, generator), _part(test, images // 5, generator)
     if not 0 <= unseen < len(test):
         raise InputError(f"unseen is {unseen}: expected 0 … {len(test) - 1} of the test images.")
@@ -87,7 +89,9 @@ def cifar10(
     if augment not in ("paper", "crop"):
         raise InputError(f"augment is {augment!r}: expected 'paper' or 'crop'.")
     train = replace(train, augment=AUGMENT if augment == "paper" else CropFlip(4))
-    return hold_out(Task("cifar10", train, forget, nothing, test.subset(kept), test.subset(aside)), val, seed)
+    task = hold_out(Task("cifar10", train, forget, nothing, test.subset(kept), test.subset(aside)), val, seed)
+    warn_of_copies(task)
+    return task
 
 
 def _open(path, download: bool) -> Archive:
@@ -192,7 +196,7 @@ def _batch(archive: Archive, name: str) -> tuple[np.ndarray, np.ndarray, np.ndar
         images = np.array(data.value).reshape(-1, 3, 32, 32)
         labels = np.array(labels.value if isinstance(labels, _Array) else labels)
         names = np.array([str(each) for each in names])
-    if images.dtype != np.uint8 or labels.shape != names.shape or len(labels) != len(images):
+    if images.dtype != np.uint8 or labels.shape != names.shape or not len(labels) == len(images) > 0:
         raise InputError(f"{where} has {len(images)} images and {len(labels)} labels: fetch it again.")
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(CLASSES):
         raise InputError(f"{where} has labels in {labels.min()} … {labels.max()}: expected 0 … 9, fetch it again.")
@@ -230,9 +234,12 @@ def _published_forget_set(train: ImageSet) -> Tensor | None:
     if artefact is None or "forget_set.txt" not in artefact.archive:
         return None
     text = artefact.archive.text("forget_set.txt")
-    index = torch.tensor([int(number) for number in text.split(",") if number.strip()], dtype=torch.int64)
-    if not len(index) or int(index.max()) >= len(train):  # a part of CIFAR-10
-        return None
-    if not torch.equal(train.labels[index].sort().values, artefact.labels.sort().values):
-        raise InputError(f"forget_set.txt in {artefact.path} does not fit CIFAR-10's labels: fetch both again.")
+    where = f"forget_set.txt in {artefact.path}"
+    with refusing(where, "expected positions with commas between, fetch it again"):
+        index = torch.tensor([int(number) for number in text.split(",") if number.strip()], dtype=torch.int64)
+        if not len(index) or int(index.max()) >= len(train):  # a part of CIFAR-10
+            return None
+        labels = train.labels[index].sort().values
+    if not torch.equal(labels, artefact.labels.sort().values):
+        raise InputError(f"{where} does not fit CIFAR-10's labels: fetch both again.")
     return index

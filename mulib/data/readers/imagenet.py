@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mulib.data.archive import Archive
+from mulib.data.archive import IMAGES, Archive
 from mulib.data.cache import decoded
 from mulib.data.layout import Published
 from mulib.data.sets import ImageSet
-from mulib.errors import InputError
+from mulib.errors import InputError, refusing
 
 CLASSES = 1000
 IMAGENET = Published(
@@ -38,12 +36,13 @@ def imagenet(path: Path | str | None = None, *, part: str = "val", size: int = 2
         size: of the square that is cut out, in pixels.
 
     Raises:
-        InputError: no data, no such part, folders whose labels nothing tells, a label outside 0 … 999, a bad picture.
+        InputError: no data, no such part, folders whose labels nothing tells, a table that says two things, a label
+            outside 0 … 999, a bad picture.
     """
     from torchvision.models import ResNet18_Weights  # seconds to import: only who reads ImageNet pays
 
     archive = IMAGENET.open(path)
-    names = [name for name in archive.files(part) if name.lower().endswith((".jpeg", ".jpg", ".png"))]
+    names = [name for name in archive.files(part) if name.lower().endswith(IMAGES)]
     if not names:
         raise InputError(f"{archive.path} has no pictures in {part}/: expected a part such as val.")
     labels = _labels(archive, part, names)
@@ -73,8 +72,10 @@ def _labels(archive: Archive, part: str, names: list[str]) -> list[int]:
 
 
 def _table(archive: Archive, name: str, key: str) -> dict[str, int]:
-    rows = csv.DictReader(io.StringIO(archive.text(name)))
-    try:
-        return {row[key]: int(row["label"]) for row in rows}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{name} in {archive.path} is no table of {key} and label, whole numbers: mend it.") from error
+    known = {}
+    for row in archive.rows(name, (key, "label")):
+        if row[key] in known:
+            raise InputError(f"{row['line']} has {row[key]} again: expected each once, correct the file.")
+        with refusing(f"the label in {row['line']}", "expected a whole number, correct the file"):
+            known[row[key]] = int(row["label"])
+    return known

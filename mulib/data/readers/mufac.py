@@ -34,7 +34,8 @@ def mufac(path: Path | str | None = None, *, size: int | None = None, val: int =
 
     Test is the published val table and unseen the published test table; no family is in two tables. Pixels in [0, 1],
     not normalised; training is augmented as in the papers (flip, shear, scale, colour jitter). An identity is a family
-    and a role in it; the same files appear under several (`mulib data check mufac`).
+    and a role in it; the same files appear under several, in several sets. The published sets are taken as they are,
+    without a warning: `mulib data check mufac` counts the copies, and `leaks.deduplicated` leaves them out.
 
     Args:
         path: a folder, zip or tar; by default it is looked for in MULIB_DATA.
