@@ -3,8 +3,10 @@
 import io
 import os
 import pickle
+import shutil
 import tarfile
 import zipfile
+from functools import partial
 
 import layouts
 import numpy as np
@@ -132,9 +134,9 @@ def test_links_are_followed_wherever_they_lie(tmp_path, link, kind):
 def test_a_link_to_nothing_beside_the_data_is_none_of_our_business(tmp_path):
     place = folders(tmp_path / "cifar10")
     (place / "train" / "cat" / ".#0000.jpg").symlink_to("user@host.1234:99")
+    (place / "notes.jpg").symlink_to("nowhere.jpg")
     (place / "train" / "loop").symlink_to(place / "train")
     (place / "train" / "cat" / "Thumbs.db").write_bytes(b"x")
-    (place / "train" / "loop").unlink()
     assert len(data.cifar10(place, unseen=1).train) == 20
     (place / "train" / "cat" / "0000.jpg").unlink()
     (place / "train" / "cat" / "0000.jpg").symlink_to("nowhere.jpg")
@@ -146,6 +148,37 @@ def test_a_folder_that_links_to_itself_ends(tmp_path):
     layouts.write(tmp_path / "set" / "table.csv", b"a")
     (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
     assert Archive(tmp_path / "set", "table.csv").files() == ["table.csv"]
+
+
+def test_a_link_to_nothing_in_a_class_folder_is_named(tmp_path):
+    place = folders(tmp_path / "cifar10")
+    (place / "train" / "cat" / "0002.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(InputError, match=r"lacks train/cat/0002\.jpg"):
+        data.cifar10(place, unseen=1)
+
+
+@pytest.mark.parametrize(("gone", "named"), [("train/cat", "train/cat"), ("test", "test/airplane, test/automobile")])
+def test_a_folder_of_pictures_that_is_missing_is_named(tmp_path, gone, named):
+    place = folders(tmp_path / "cifar10")
+    shutil.rmtree(place / gone)
+    with pytest.raises(InputError, match=f"has no images in {named}.*: expected train/ and test/, each with airplane"):
+        data.cifar10(place, unseen=1)
+
+
+def test_a_name_that_is_not_utf_8_is_read(tmp_path):
+    place = folders(tmp_path / "cifar10")
+    cats = os.fsencode(place / "train" / "cat")
+    os.rename(cats + b"/0001.jpg", cats + b"/caf\xe9.jpg")
+    assert len(data.cifar10(place, unseen=1).train) == 20
+
+
+def test_faces_below_a_link_are_read(tmp_path):
+    for i in range(40):
+        layouts.write(tmp_path / "aside" / f"{20 + i}_0_1_{i:05}.jpg", layouts.image_bytes(i, (16, 16)))
+    (tmp_path / "UTKFace").mkdir()
+    (tmp_path / "UTKFace" / "part1").symlink_to(tmp_path / "aside")
+    task = data.utkface(tmp_path / "UTKFace", size=16)
+    assert sum(map(len, (*task.sets.values(), task.val))) == 40
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
@@ -205,6 +238,26 @@ def test_a_zip_with_broken_bytes_is_one_sentence_in_every_reader(tmp_path, name,
     path = packed(tmp_path, name, np.random.default_rng(0).bytes(5000))
     with pytest.raises(InputError, match=r"cannot be read \(.*\): "):
         read(path)
+
+
+@pytest.mark.parametrize("kind", ["tar", "tgz", "tar.gz", "tar.xz"])
+def test_a_tar_that_is_spoilt_in_the_middle_is_one_sentence(tmp_path, kind):
+    place, path = folders(tmp_path / "cifar10"), tmp_path / f"c.{kind}"
+    with tarfile.open(path, "w" + {"tgz": ":gz", "tar.gz": ":gz", "tar.xz": ":xz"}.get(kind, "")) as packed:
+        packed.add(place, "cifar10")
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2 : len(raw) // 2 + 2048] = b"\xff" * 2048
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=r"cannot be read \(.*\): fetch it again"):
+        data.cifar10(path, unseen=1)
+
+
+def test_a_full_folder_for_temporary_files_is_no_damage(tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as packed:
+        packed.add(folders(tmp_path / "cifar10"), "cifar10")
+    monkeypatch.setattr(archive.tempfile, "TemporaryFile", partial(open, "/dev/full", "wb"))
+    with pytest.raises(InputError, match="the disk is full: make room, or set TMPDIR to a larger one"):
+        data.cifar10(tmp_path / "c.tar.gz", unseen=1)
 
 
 HEAD, TAIL = "file,label,set\n", "c.png,cat,test\nd.png,dog,unseen\n"
@@ -303,6 +356,15 @@ def test_lists_whose_copy_has_another_format(tmp_path):
     for file in mufac.glob("*_images/*"):
         file.rename(file.with_suffix(".png"))
     assert len(data.mufac(mufac).train) == 8
+    mucac = layouts.mucac(tmp_path / "mucac")
+    for file in (mucac / "CelebA-HQ-img").iterdir():
+        file.rename(file.with_suffix(".png"))
+    assert {name: len(part) for name, part in data.mucac(mucac, size=32).sets.items()} == {
+        "retain": 2,
+        "forget": 2,
+        "test": 2,
+        "unseen": 2,
+    }
 
 
 @pytest.mark.parametrize(
