@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from mulib import InputError, __version__
-from mulib.text import aligned
+from mulib.text import aligned, printable
 
 
 class _Group(click.Group):
@@ -44,7 +44,7 @@ def _of_the_machine(error):
 
 
 def _said(error):
-    click.echo(f"mulib: {' '.join(str(error).split())}", err=True)
+    click.echo(f"mulib: {printable(' '.join(str(error).split()))}", err=True)
     return 2
 
 
@@ -151,7 +151,7 @@ def _follow(planned, finished, tracked):
             counts["failed"] += 1
             tqdm.write(f"FAILED  {head}: {result['error']}\n{result['details']}".rstrip(), file=sys.stderr)
             continue
-        if one.shown:
+        if one.shown and one.done():  # what a cluster calls finished may lie elsewhere: it is said to be lost
             stage(one)
         if result.get("skipped"):
             counts["already there"] += 1

@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from mulib import press  # noqa: F401  first: after it, nbformat is imported without jsonschema's grammars
 
 # isort: split
 import nbformat
+import psutil
 import pytest
 from nbformat import v4
 
@@ -74,6 +76,24 @@ def called(folder, *arguments, **environment):
 def mulib(folder, *arguments, **environment):
     """Run `mulib` in `folder`; return the finished process with its texts."""
     return called(folder, *command(*arguments), **environment)
+
+
+def left_after_the_death_of(process, at_work, seconds=60):
+    """Kill a process as soon as `at_work()`; return those of its descendants that still run after `seconds`."""
+    until = time.monotonic() + 2 * seconds
+    while not at_work():
+        assert time.monotonic() < until, "it never came to work"
+        assert process.poll() is None, "it ended by itself"
+        time.sleep(0.05)
+    left = psutil.Process(process.pid).children(recursive=True)
+    assert len(left) >= 2
+    process.kill()
+    process.wait()
+    until = time.monotonic() + seconds
+    while left and time.monotonic() < until:
+        time.sleep(0.1)
+        left = [each for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    return left
 
 
 def build(folder, *options, **environment):

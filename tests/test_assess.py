@@ -14,6 +14,7 @@ import layouts
 import pytest
 import torch
 from click.testing import CliRunner
+from projects import left_after_the_death_of
 from safetensors.torch import load_file
 
 import mulib.assess.plans
@@ -573,6 +574,29 @@ def test_five_kills_change_nothing(tmp_path):
     assert report["repeated"] == []
     assert report["files"] > 10
     assert report["different"] == []
+
+
+SLEEPERS = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_assess import plan
+from mulib import assess, unlearn
+from mulib.recipe import Recipe
+ONCE, AT = Recipe(epochs=1, lr=0.05), sys.argv[2]
+@unlearn.method("sleeper", title="Sleeper", paper="none", family="gradient")
+def sleeper(model, request, recipe=ONCE, *, seed=0, on_step=None, progress=True):
+    Path(AT, f"pid-{os.getpid()}").touch()
+    time.sleep(600)
+rows = {"sleeper": {"recipe": ONCE}}
+assess.run(plan(task="digits", training=ONCE, methods=rows, models=1), Path(AT, "run"), workers=2, progress=False)
+"""
+
+
+@pytest.mark.trains
+def test_the_workers_of_a_killed_experiment_end_with_it(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", SLEEPERS, str(TESTS), str(tmp_path)])
+    assert left_after_the_death_of(process, lambda: len(list(tmp_path.glob("pid-*"))) == 2) == []
 
 
 def test_the_estimate_of_what_is_left(tmp_path):

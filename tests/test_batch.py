@@ -3,20 +3,26 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pandas
 import pytest
-from distributed import LocalCluster
+from click.testing import CliRunner
+from distributed import Client, KilledWorker, LocalCluster
 from projects import code, command, mulib, notebook, parameters, project, prose
 
 from mulib import InputError
+from mulib.__main__ import main
 from mulib.press import grid as batch
 from mulib.press.record import Record
+from mulib.press.runs import Run
 
 COUNTED = notebook(
     prose("# Counted"),
@@ -88,6 +94,146 @@ def test_the_command_says_what_a_grid_leaves_no_room_for(book):
 def test_a_scheduler_that_does_not_answer_is_one_sentence(book, monkeypatch):
     with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9 .*: start one"):
         list(batch.execute_on_dask([], "tcp://127.0.0.1:9", timeout=1))
+
+
+class Cluster:
+    """Stands for `distributed`, all in one: one worker, which has what this machine has but for what `has` says.
+
+    `answers` are what came of the runs, in their order, an exception where a worker died; after the last one the
+    scheduler is gone.
+    """
+
+    def __init__(self, answers=(), has=None, threads=1):
+        self.answers, self.has, self.threads, self.submitted = list(answers), has or {}, threads, []
+        self.Client = lambda address, timeout: self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def nthreads(self):
+        return {"tcp://one": self.threads} if self.threads else {}
+
+    def run(self, machine, root, asked):
+        if isinstance(self.has, Exception):
+            raise self.has
+        return {"tcp://one": machine(root, asked) | self.has}
+
+    def submit(self, call, run, *rest, **options):
+        self.submitted.append(run)
+        return Future()
+
+    def as_completed(self, futures):
+        for future, answer in zip(futures, self.answers, strict=False):
+            future.set_exception(answer) if isinstance(answer, Exception) else future.set_result(answer)
+            yield future
+        if len(self.answers) < len(futures):
+            raise OSError("Timed out trying to connect")
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Put a `Cluster` in the place of `distributed`."""
+
+    def put(*arguments, **options):
+        monkeypatch.setitem(sys.modules, "distributed", made := Cluster(*arguments, **options))
+        return made
+
+    return put
+
+
+FINISHED = {"seconds": 1.0, "kib": 1}
+THREE = "notebooks: ['00']\ntier: smoke\nseeds: [0, 1, 2]\ndatasets: [faces]\n"
+
+
+@pytest.mark.parametrize("what", ["sources of mulib", "notebooks", "data"])
+def test_a_worker_that_has_something_else_is_named_and_nothing_is_submitted(book, cluster, what):
+    made = cluster(has={what: "other"})
+    with pytest.raises(InputError, match=f"^the worker tcp://one has other {what} than this machine: "):
+        list(batch.execute_on_dask(batch.read_grid(book, grid(book, THREE)), "tcp://here:1"))
+    assert made.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"has": ModuleNotFoundError("No module named 'mulib'")},
+            r"cannot say what it has \(No .*\): install this",
+        ),
+        ({"threads": 0}, "the scheduler at tcp://here:1 has no worker: start one with `dask worker tcp://here:1`"),
+    ],
+)
+def test_a_cluster_that_cannot_run_anything_is_one_sentence(book, cluster, options, sentence):
+    made = cluster(**options)
+    with pytest.raises(InputError, match=sentence):
+        list(batch.execute_on_dask(batch.read_grid(book, grid(book, THREE)), "tcp://here:1"))
+    assert made.submitted == []
+
+
+def test_when_the_scheduler_is_gone_each_run_that_is_left_has_that_as_its_reason(book, cluster):
+    cluster([FINISHED])
+    runs = batch.read_grid(book, grid(book, THREE))
+    found = [(run.seed, result) for run, result in batch.execute_on_dask(runs, "tcp://here:1")]
+    lost = {"error": "the scheduler was lost (OSError)", "details": ""}
+    assert found == [(0, FINISHED), (1, lost), (2, lost)]
+
+
+def test_what_a_worker_finished_after_the_scheduler_was_gone_is_there(book, cluster, monkeypatch):
+    cluster([FINISHED])
+    monkeypatch.setattr(Run, "done", lambda run: run.seed == 2)
+    runs = batch.read_grid(book, grid(book, THREE))
+    found = {run.seed: result for run, result in batch.execute_on_dask(runs, "tcp://here:1")}
+    assert found[2] == {"skipped": True}
+
+
+def test_a_run_whose_workers_died_is_one_failure_among_the_others(book, cluster):
+    cluster([FINISHED, KilledWorker("key", SimpleNamespace(address="tcp://two"), 3), FINISHED])
+    runs = batch.read_grid(book, grid(book, THREE))
+    found = [result.get("error", "") for _, result in batch.execute_on_dask(runs, "tcp://here:1")]
+    assert found == ["", "its worker was lost (KilledWorker)", ""]
+
+
+def by_command(book, monkeypatch, text):
+    """Give the grid to a cluster by the command, in this process; return what click has of it."""
+    monkeypatch.chdir(book)
+    return CliRunner().invoke(main, ["run", "--grid", str(grid(book, text)), "--scheduler", "tcp://here:1"])
+
+
+def test_the_command_counts_what_a_lost_scheduler_left_and_ends_with_1(book, cluster, monkeypatch):
+    cluster([FINISHED])
+    called = by_command(book, monkeypatch, THREE)
+    assert called.exit_code == 1
+    assert "1 executed, 0 already there, 2 failed" in called.stdout
+    heads = [line for line in called.stderr.splitlines() if line.startswith("FAILED")]
+    assert heads == [
+        f"FAILED  00_counted  smoke  seed {seed}  dataset=faces: the scheduler was lost (OSError)" for seed in (1, 2)
+    ]
+
+
+def test_runs_that_are_said_to_be_finished_and_lie_elsewhere_are_lost(book, cluster, monkeypatch):
+    cluster([FINISHED] * 3)
+    called = by_command(book, monkeypatch, THREE)
+    assert called.exit_code == 1
+    heads = [f"00_counted  smoke  seed {seed}  dataset=faces" for seed in range(3)]
+    assert called.stderr == f"lost    {', '.join(heads)}: no record of this source lies here\n"
+
+
+def test_a_run_that_a_page_shows_and_that_lies_elsewhere_is_lost_too(book, cluster, monkeypatch):
+    cluster([FINISHED])
+    called = by_command(book, monkeypatch, "notebooks: ['00']\ntier: smoke\n")
+    assert (called.exit_code, called.stderr.startswith("lost    00_counted  smoke  seed 0")) == (1, True)
+
+
+@pytest.mark.parametrize("word", ["=1+1", "+1", "-x", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_word_that_a_spreadsheet_would_run_is_quoted_in_the_csv_alone(tmp_path, monkeypatch, word):
+    row = {"metric": "said", "value": math.nan, "text": word}
+    monkeypatch.setattr(batch, "table", lambda runs: pandas.DataFrame([row, row | {"text": "a=1"}]))
+    parquet, csv = batch.write_table([], tmp_path / "grid")
+    assert pandas.read_csv(csv, lineterminator="\n").text.tolist() == [f"'{word}", "a=1"]
+    assert pandas.read_parquet(parquet).text.tolist() == [word, "a=1"]
 
 
 @pytest.mark.book
@@ -185,6 +331,63 @@ def _wait_for(condition, seconds=120):
             return value
         time.sleep(0.05)
     raise AssertionError(f"nothing happened in {seconds} s")
+
+
+TICKETED = notebook(
+    prose("# Ticketed"),
+    parameters(),
+    code("import time\nfrom pathlib import Path\nfrom mulib.show import glue\nglue('score', seed)"),
+    code("""taken = False
+for ticket in Path('../tickets').iterdir():
+    try:
+        ticket.unlink()
+        taken = True
+        break
+    except FileNotFoundError:  # another run was quicker
+        pass"""),
+    code("time.sleep(0 if taken else 600)"),
+)
+
+
+@pytest.mark.book
+def test_a_grid_whose_scheduler_is_killed_ends_by_itself_keeps_what_finished_and_lists_the_rest(tmp_path):
+    """Three of six runs have a ticket and finish, the others sleep; then the scheduler is killed, and nothing else."""
+    book, records = project(tmp_path, _02_ticketed=TICKETED), tmp_path / "_executed" / "runs" / "smoke"
+    (book / "tickets").mkdir()
+    for name in "abc":
+        (book / "tickets" / name).touch()
+    path, address = grid(book, f"tier: smoke\nseeds: {list(range(6))}\n"), book / "scheduler.json"
+    start, quiet = [sys.executable, "-m", "dask"], {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    options = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", address]
+    running = [subprocess.Popen([*start, "scheduler", *options], cwd=book, **quiet)]
+    try:
+        _wait_for(address.exists)
+        server = json.loads(address.read_text())["address"]
+        workers = ["--nworkers", "2", "--nthreads", "1", "--no-dashboard"]
+        running.append(subprocess.Popen([*start, "worker", server, *workers], cwd=book, **quiet))
+        with Client(server, timeout=60) as watching:
+            watching.wait_for_workers(2, timeout=60)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        asked = subprocess.Popen(command("run", "--grid", path, "--scheduler", server), cwd=book, **pipes)
+        running.append(asked)
+        _wait_for(lambda: asked.poll() is not None or len(list(records.glob("[!.]*.json"))) == 3, seconds=300)
+        ended_before, there = asked.poll(), {int(file.stem.split("seed")[1]) for file in records.glob("[!.]*.json")}
+        running[0].kill()
+        printed, said = asked.communicate(timeout=300)
+    finally:
+        for process in running:
+            process.terminate()
+            process.wait()
+    kept, rest = (
+        {int(re.search(r"seed (\d+)", line)[1]) for line in text.splitlines() if line.startswith(heads)}
+        for text, heads in ((printed, ("done", "there")), (said, "FAILED"))  # "there": done, and no word of it came
+    )
+    assert (ended_before, asked.returncode, len(there)) == (None, 1, 3), printed + said
+    assert (kept, rest) == (there, set(range(6)) - there), printed + said
+    assert "3 failed" in printed
+    assert said.count(": the scheduler was lost (") == 3
+    assert "Traceback" not in said
+    assert set(pandas.read_csv(book / "_executed" / "grid.csv").seed) == there
 
 
 @pytest.mark.book

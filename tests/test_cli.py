@@ -228,6 +228,47 @@ def test_a_disk_that_is_full_at_the_first_model_is_one_sentence_at_every_call(mo
         assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_a_terminal_without_utf_8_shows_what_it_can(encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "mulib", "data"]
+    process = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert b"\\u2713 digits" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (["--device", "cuda:99"], "--device is 'cuda:99': expected one of cpu"),
+        (["--device", "gpu"], "--device is 'gpu': expected one of cpu"),
+        (["--device", "mps"], "--device is 'mps': expected one of cpu"),
+        (["--seed", "99999999999999999"], "99999999999999999 is not in the range 0<=x<=4294967295"),
+    ],
+)
+def test_a_device_or_a_seed_that_there_is_not_ends_with_2(tmp_path, option, says):
+    called = CliRunner().invoke(main, ["assess", "digits", "--tier", "smoke", "--folder", str(tmp_path), *option])
+    assert called.exit_code == 2
+    assert says in called.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_below_the_home_of_nobody_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("MULIB_DATA", "~no-such-user/data")
+    called = CliRunner().invoke(main, ["data"])
+    assert called.exit_code == 2
+    assert re.fullmatch(r"mulib: MULIB_DATA names .*~no-such-user/data, which is no folder: .*\n", called.stderr)
+
+
+def test_a_user_without_a_home_is_told_in_one_sentence(monkeypatch):
+    for name in ("HOME", "MULIB_CACHE", "MULIB_DATA", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    called = CliRunner().invoke(main, ["epsilon", "~/logits", "--all"])
+    assert called.exit_code == 2
+    assert len(called.stderr.splitlines()) == 1
+
+
 def test_a_full_disk_behind_the_output_is_one_sentence():
     with open("/dev/full", "w") as full:
         process = subprocess.run(

@@ -161,6 +161,18 @@ def test_values_are_python_literals_or_text():
 
 
 @pytest.mark.book
+def test_a_kernel_gets_folders_that_do_not_depend_on_where_it_starts(tmp_path):
+    glued = [f"glue('{name.lower()}', os.environ['MULIB_{name}'])" for name in ("DATA", "CACHE")]
+    told = code("\n".join(["import os", "from mulib.show import glue", *glued]))
+    folder = project(tmp_path, told=notebook(parameters(), told))
+    (folder / "mine").mkdir()
+    process = mulib(folder, "run", "--tier", "smoke", MULIB_DATA="mine", MULIB_CACHE="kept")
+    assert process.returncode == 0, process.stderr
+    metrics = Record.read(folder / "_executed/runs/smoke/told.seed0.json").metrics
+    assert metrics == {"data": str(folder / "mine"), "cache": str(folder / "kept")}
+
+
+@pytest.mark.book
 def test_kill_9_leaves_nothing_half_written_and_the_next_run_completes(tmp_path):
     slow = notebook(
         parameters(),

@@ -8,10 +8,12 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from projects import left_after_the_death_of
 
 from mulib import InputError, explain
 from mulib.data import faces
@@ -385,6 +387,19 @@ def test_two_processes_at_once_draw_one_entry(own_cache):
     expected = faces.render(faces.sample(600, seed=2), 32).numpy().tobytes()
     assert said == {hashlib.sha256(expected).hexdigest()}
     assert [path.suffix for path in own_cache.iterdir()] == [".npy"]
+
+
+def test_a_killed_drawing_leaves_no_process_and_the_next_one_sweeps_what_it_drew(own_cache):
+    code = "from mulib.data import faces\nfaces.drawn(faces.sample(20_000, seed=2), 96, workers=2)"
+    process = subprocess.Popen([sys.executable, "-c", code])
+
+    def drawing():
+        return any(own_cache.glob(".*.part.npy")) and len(psutil.Process(process.pid).children()) == 2
+
+    assert left_after_the_death_of(process, drawing) == []
+    assert [path.suffixes[-2:] for path in own_cache.glob(".*.npy")] == [[".part", ".npy"]]
+    faces.drawn(faces.sample(1), 32)
+    assert list(own_cache.glob(".*")) == []
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):

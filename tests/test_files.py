@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
+from projects import left_after_the_death_of
 
 from mulib import InputError, files
 from mulib.__main__ import main
@@ -141,6 +142,22 @@ files.once(Path(sys.argv[1]), make, lambda path: None)
         assert not path.exists()
     files.once(path, lambda part: part.write_text("whole"), read)
     assert [each.name for each in path.parent.iterdir()] == ["a"]
+
+
+def test_the_workers_of_a_killed_process_end_with_it(tmp_path):
+    code = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from mulib import files
+def work(name):
+    Path(sys.argv[1], name).touch()
+    time.sleep(600)
+with ProcessPoolExecutor(2, multiprocessing.get_context("fork"), files.end_with, (os.getpid(),)) as pool:
+    list(pool.map(work, "ab"))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    assert left_after_the_death_of(process, lambda: all((tmp_path / name).exists() for name in "ab")) == []
 
 
 @pytest.mark.parametrize("kind", ["networks", "assess/a/models", "faces", "images/a", "images/stamps", "downloads"])

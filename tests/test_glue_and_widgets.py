@@ -130,6 +130,11 @@ def test_floats_are_scaled_to_black_and_white():
     assert list(np.asarray(image)[0]) == [0, 64, 255]
 
 
+def test_what_is_not_finite_is_black_and_leaves_the_rest_as_it_was():
+    image = Image.open(io.BytesIO(encode(np.array([[np.nan, 0.0, 1.0, np.inf, -np.inf]])))).convert("L")
+    assert list(np.asarray(image)[0]) == [0, 0, 255, 0, 0]
+
+
 @pytest.mark.parametrize("control", [slider, picker])
 def test_a_control_shows_its_values_and_names_its_pictures(control):
     maps = [np.full((2, 2), k, np.uint8) for k in range(3)]

@@ -1,5 +1,7 @@
 """No notebook of the book has what a page must not have; each of the faults, planted, is found."""
 
+import re
+
 import nbformat
 import pytest
 import yaml
@@ -59,6 +61,17 @@ def test_the_book_has_every_notebook():
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     assert [f"notebooks/{path.stem}" for path in NOTEBOOKS] == [f for f in files if f.startswith("notebooks/")]
     assert NOTEBOOKS
+
+
+def test_every_scheduler_of_chapter_15_is_bound_to_the_loopback_or_asks_for_certificates():
+    (path,) = (path for path in NOTEBOOKS if path.stem.startswith("15_"))
+    text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+    started = re.findall(r"^dask scheduler .*", text, flags=re.MULTILINE)
+    assert [next(o for o in ("--host 127.0.0.1", "--protocol tls") if o in line) for line in started] == [
+        "--host 127.0.0.1",
+        "--protocol tls",
+    ]
+    assert "without TLS lets anyone who reaches its port run code as you" in text
 
 
 # Faults of a committed notebook

@@ -1,5 +1,6 @@
 """Networks that people bring: every method serves each of them, or says in one sentence why it cannot."""
 
+import copy
 import warnings
 from dataclasses import replace
 
@@ -107,6 +108,7 @@ def test_torchvisions_networks_are_drawn_anew_or_named():
     import torchvision.models as zoo_of_torchvision
 
     cases = {"resnet18": None, "mobilenet_v3_small": None, "vit_b_16": "class_token", "convnext_tiny": "layer_scale"}
+    cases["swin_t"] = "relative_position_bias_table"
     for name, kept in cases.items():
         model = getattr(zoo_of_torchvision, name)(num_classes=3)
         with torch.no_grad():
@@ -118,6 +120,17 @@ def test_torchvisions_networks_are_drawn_anew_or_named():
             continue
         pairs = zip(model.named_parameters(), models.reinitialise(model, 0).parameters(), strict=True)
         assert not [name for (name, old), new in pairs if torch.equal(old, new)]
+
+
+def test_eu_k_draws_a_block_of_attention_anew_from_the_seed_alone():
+    request, model = contract.noise(), zoo.make("ViT")
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.layer.parameters():
+            parameter.add_(0.1)
+    options = {"k": ("layer",), "seed": 5, "progress": False}
+    states = [contract.state(unlearn.eu_k(net, request, SHORT, **options)) for net in (model, other)]
+    assert contract.same(*states)
 
 
 def test_the_head_is_what_runs_last():

@@ -7,6 +7,7 @@ batch that was stopped, wherever it ran, is taken up by giving the same command 
 import io
 import itertools
 import json
+import logging
 import math
 import re
 from pathlib import Path
@@ -88,6 +89,7 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
     """
     from distributed import Client, as_completed
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is said once per run, below
     try:
         client = Client(scheduler, timeout=timeout)
     except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
@@ -126,7 +128,11 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
         except Exception as error:  # whatever distributed raises when nobody answers any more
             lost = error
         for run in left.values():  # a run that a worker finished meanwhile has its record
-            done = {"skipped": True} if run.done() else {"error": f"the scheduler was lost ({lost})", "details": ""}
+            done = (
+                {"skipped": True}
+                if run.done()
+                else {"error": f"the scheduler was lost ({type(lost).__name__})", "details": ""}
+            )
             yield run, done
 
 
