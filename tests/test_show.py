@@ -188,6 +188,13 @@ def test_a_checker_that_takes_a_change_of_the_right_answer_is_found(passes):
         show.refuses(check, lambda x: 2 * x)
 
 
+def test_where_a_changed_answer_may_be_right_only_what_is_given_must_be_refused():
+    near = show.checker(lambda answer: "correct" if abs(answer()) > 1 else "not yet: further from 0")
+    show.refuses(near, None, lambda: 0.7)
+    with pytest.raises(AssertionError, match="'correct'"):
+        show.refuses(near, None, lambda: 3)
+
+
 def test_a_claim_is_glued_with_its_reason(capsys):
     with pytest.raises(InputError, match="one number or text"):
         show.claim("holds", "reproduced", ["no text"])
