@@ -155,8 +155,7 @@ def _check(model: nn.Module, data: ImageSet, plain: bool) -> None:
     if not len(data):
         raise InputError("there is nothing to train on: the image set is empty.")
     try:
-        first = data.subset(torch.arange(min(2, len(data)))).to(model)
-        outputs, need = answer(model, first.pixels(slice(2)))[0].shape[1], data.outputs
+        outputs, need = asked(model, data)[0].shape[1], data.outputs
     except InputError:
         if plain:
             raise
@@ -164,6 +163,23 @@ def _check(model: nn.Module, data: ImageSet, plain: bool) -> None:
     exact = bool(data.classes) or data.labels.is_floating_point()  # classes without names may be more than are shown
     if outputs < need or (exact and outputs > need):
         raise InputError(f"the model has {outputs} outputs but the labels need {need}: build it with {need}.")
+
+
+def asked(model: nn.Module, data: ImageSet) -> tuple[Tensor, str | None]:
+    """What the model answers to the first two images, and its head: see `mulib.models.answer`, and its errors."""
+    return answer(model, data.subset(torch.arange(min(2, len(data)))).to(model).pixels(slice(2)))
+
+
+def learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Those that require a gradient.
+
+    Raises:
+        InputError: none does.
+    """
+    found = [parameter for parameter in parameters if parameter.requires_grad]
+    if not found:
+        raise InputError("no parameter requires a gradient: unfreeze those that shall learn (requires_grad_()).")
+    return found
 
 
 def loss_of(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
@@ -183,13 +199,11 @@ def loss_of(outputs: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
 
 def optimiser_of(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser of those parameters that require a gradient."""
-    learning, decay = [p for p in parameters if p.requires_grad], recipe.weight_decay
-    if not learning:
-        raise InputError("no parameter requires a gradient: unfreeze those that shall learn (requires_grad_()).")
+    those, decay = learning(parameters), recipe.weight_decay
     if recipe.optimiser == "adam":
-        return torch.optim.Adam(learning, recipe.lr, weight_decay=decay, fused=True)
+        return torch.optim.Adam(those, recipe.lr, weight_decay=decay, fused=True)
     momentum, nesterov = recipe.momentum, recipe.nesterov
-    return torch.optim.SGD(learning, recipe.lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
+    return torch.optim.SGD(those, recipe.lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
 
 
 def _scheduler(optimiser: torch.optim.Optimizer, recipe: Recipe, per_epoch: int):

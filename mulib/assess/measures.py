@@ -212,11 +212,11 @@ def read(folder: Path | str) -> Recorded:
     Raises:
         InputError: there are none, or one is damaged.
     """
-    parts = []
+    plans, parts = [], []
     for path in sorted(Path(folder).glob("*.json")):
         with refusing(str(path), "expected what `mulib assess NAME --record` wrote"):
             parts.append(json.loads(path.read_text(encoding="utf-8")))
-            _ = parts[-1]["plan"]
+            plans.append(Plan.of(parts[-1]["plan"]))
     if not parts:
         raise InputError(f"{folder} holds no recorded measures: write them with `mulib assess NAME --record {folder}`.")
-    return Recorded(Plan.of(parts[-1]["plan"]), tuple(parts))
+    return Recorded(plans[-1], tuple(parts))

@@ -127,13 +127,9 @@ def execute_on_dask(runs, scheduler, force=False, retries=0, timeout=20):
                 yield left.pop(future), result
         except Exception as error:  # whatever distributed raises when nobody answers any more
             lost = error
+        failed = {"error": f"the scheduler was lost ({type(lost).__name__})", "details": ""}
         for run in left.values():  # a run that a worker finished meanwhile has its record
-            done = (
-                {"skipped": True}
-                if run.done()
-                else {"error": f"the scheduler was lost ({type(lost).__name__})", "details": ""}
-            )
-            yield run, done
+            yield run, {"skipped": True} if run.done() else failed
 
 
 def machine(root, notebooks):

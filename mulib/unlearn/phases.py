@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from mulib.data.sets import ImageSet, Request
 from mulib.errors import InputError
 from mulib.kernels.reset import redraw
-from mulib.models import answer, copied
+from mulib.models import copied
 from mulib.recipe import Recipe
-from mulib.train import Fit, fit
+from mulib.train import Fit, asked, fit, learning
 
 
 @dataclass
@@ -54,14 +54,8 @@ def begin(model: nn.Module, request: Request) -> nn.Module:
         InputError: it cannot take them, answers with something else than logits, cannot be copied, or is frozen whole.
     """
     asked(model, request.forget)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise InputError("no parameter requires a gradient: unfreeze those that shall learn (requires_grad_()).")
+    learning(model.parameters())
     return copied(model)
-
-
-def asked(model: nn.Module, data: ImageSet) -> tuple[Tensor, str | None]:
-    """What the model answers to the first images, and its head: see `mulib.models.answer`, and its errors."""
-    return answer(model, data.subset(torch.arange(min(2, len(data)))).to(model).pixels(slice(2)))
 
 
 def seed_for(seed: int, purpose: str) -> int:
