@@ -9,9 +9,10 @@ import time
 
 import nbformat
 import pytest
+from papermill.engines import NotebookExecutionManager
 from projects import code, command, mulib, notebook, parameters, project
 
-from mulib.press import grid, runs
+from mulib.press import grid, runs, worker
 
 DECLARED = """from typing import Literal
 
@@ -183,6 +184,25 @@ def test_a_dry_run_says_what_would_run_and_why(folder, monkeypatch):
     assert changed(came_from=came | {"found": ["celeba", "moon"]}).count("the data on this machine changed")
     asked = record["asked"] | {"parameters": record["asked"]["parameters"] | {"delta": 0.5}}
     assert changed(asked=asked).endswith("it was executed with other parameters: delta, parameters")
+
+
+@pytest.mark.book
+def test_the_last_line_before_a_silence_is_shown_where_saving_is_slow(folder, monkeypatch):
+    (run,) = runs.plan(folder, runs.find_notebooks(folder, ["02"]), "smoke", [8], timeout=3)
+    save, saved = NotebookExecutionManager.save, []
+
+    def slowly(manager, **options):
+        time.sleep(0.3)
+        save(manager, **options)
+        saved.append(run.at)
+
+    monkeypatch.setattr(NotebookExecutionManager, "save", slowly)
+    with pytest.raises(worker.Failure, match="took longer than 3 s"):
+        worker.perform(run)
+    shown = [at for at in saved if at.startswith("code cell 2")]
+    assert not shown[0].endswith("waits")  # the cell was begun; what it printed came right after that was saved
+    assert len([at for at in shown if at.endswith("waits")]) >= 2  # not only when the time was out
+    assert len(saved) < 12
 
 
 @pytest.mark.book
