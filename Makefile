@@ -36,8 +36,8 @@ slides: setup  ## the slides anew, into the built book
 pdf: setup  ## the built book as one PDF, _build/book.pdf
 	$(BIN)/mulib print _build/book.pdf
 
-test: setup  ## run the tests
-	$(BIN)/python -m pytest --benchmark-skip
+test: setup  ## run the tests, JOBS files of them at a time
+	$(BIN)/python -m pytest --benchmark-skip -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 bench: setup  ## measure the kernels, and what else has a stated time
 	$(BIN)/mulib bench

@@ -13,16 +13,20 @@ NEEDS |= dict.fromkeys(("html", "small", "ran", "planted"), "book")
 
 
 def pytest_configure(config):
-    """Real data lies where MULIB_DATA says, or in ../shared/data beside the project."""
+    """Real data lies where MULIB_DATA says, or in ../shared/data beside the project; one of several has one thread."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     beside = ROOT.parent / "shared" / "data"
     if "MULIB_DATA" not in os.environ and beside.is_dir():
         os.environ["MULIB_DATA"] = str(beside)
 
 
 def pytest_itemcollected(item):
-    """Mark a test by the fixtures that it uses."""
+    """Mark a test by the fixtures that it uses, and keep those together that share something made once."""
     for fixture in NEEDS.keys() & set(item.fixturenames):
         item.add_marker(NEEDS[fixture])
+    shared = "the book" if "html" in item.fixturenames else item.nodeid.split("::")[0]
+    item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,24 @@ def celeba(folder, images=40, partition=(0,)):
     return folder
 
 
+def celeba_of_kaggle(folder, **options):
+    """The same with Kaggle's lists, its folder in a folder, and without people."""
+    celeba(folder, **options)
+    for name, skipped, head in (
+        ("list_attr_celeba", 1, "image_id,"),
+        ("list_eval_partition", 0, "image_id,partition\n"),
+    ):
+        lines = (folder / f"{name}.txt").read_text().split("\n", skipped)[-1]
+        write(folder / f"{name}.csv", head + lines.replace(" ", ","))
+        (folder / f"{name}.txt").unlink()
+    (folder / "identity_CelebA.txt").unlink()
+    images = folder / "img_align_celeba"
+    images.rename(folder / "inner")
+    images.mkdir()
+    (folder / "inner").rename(images / "img_align_celeba")
+    return folder
+
+
 def mucac(folder, identities=(0, 189, 190, 1969, 1970, 4854, 4855, 6000)):
     names = [f"{i}.jpg" for i in range(len(identities))]
     values = [[i % 2, i % 3 == 0, i % 5 == 0] for i in range(len(names))]

@@ -149,6 +149,81 @@ def test_celeba_uses_the_official_partition_where_it_is_whole(tmp_path):
     assert set(number[3]) < set(range(30, 40)) - set(number[2])
 
 
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+@pytest.mark.parametrize("partition", [(0,), (0, 0, 1, 2)])
+def test_celeba_with_kaggles_lists_is_the_same_but_for_the_people(tmp_path, monkeypatch, partition, kind):
+    asked = {"attributes": ("Bald", "Male"), "forget": ("Male",), "seed": 3}
+    ours = data.celeba(layouts.celeba(tmp_path / "far" / "far" / "away", partition=partition), **asked)
+    made = layouts.pack(layouts.celeba_of_kaggle(tmp_path / "celeba", partition=partition), kind)
+    kaggles = data.celeba(made, **asked)
+    monkeypatch.setenv("MULIB_DATA", str(tmp_path))
+    assert list(data.celeba(**asked).test.names) == list(kaggles.test.names)
+    labels = {
+        n: row.tolist() for p in (ours.train, ours.val, ours.test) for n, row in zip(p.names, p.labels, strict=True)
+    }
+    for part in (kaggles.train, kaggles.val, kaggles.test):
+        assert part.identities is None
+        common = [(n, row.tolist()) for n, row in zip(part.names, part.labels, strict=True) if n in labels]
+        assert common
+        assert all(labels[n] == row for n, row in common)
+        assert rows(part.images) == expected([int(n[:6]) - 1 for n in part.names], (20, 16))
+    if len(partition) > 1:
+        assert list(kaggles.train.names) == list(ours.train.names)
+        assert list(kaggles.val.names) == list(ours.val.names)
+    assert sum(map(len, (kaggles.train, kaggles.val, kaggles.test))) + len(kaggles.unseen) <= 40
+
+
+def test_celeba_with_kaggles_lists_keeps_people_apart_where_it_is_told_of_them(tmp_path):
+    folder = layouts.celeba_of_kaggle(tmp_path / "celeba", partition=(0, 0, 1, 2))
+    layouts.write(folder / "identity_CelebA.txt", "".join(f"{i + 1:06}.jpg {i // 2}\n" for i in range(40)))
+    asked = {"attributes": ("Bald",), "forget": ("Male",)}
+    ours = data.celeba(layouts.celeba(tmp_path / "ours", partition=(0, 0, 1, 2)), **asked)
+    for name, part in data.celeba(folder, **asked).sets.items():
+        assert list(part.names) == list(ours.sets[name].names)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (
+            "list_attr_celeba.csv",
+            "000003.jpg,1,1",
+            "000003.jpg,1,2",
+            r"Male of 000003\.jpg in list_attr_celeba\.csv .* '2'",
+        ),
+        (
+            "list_attr_celeba.csv",
+            "000003.jpg,1,1",
+            "000003.jpg,1",
+            r"list_attr_celeba\.csv in .* is no table of a name and 40",
+        ),
+        ("list_eval_partition.csv", "000003.jpg,0\n", "", r"list_eval_partition\.csv in .* has no line for 000003"),
+        (
+            "list_eval_partition.csv",
+            "000003.jpg,0",
+            "000003.jpg,train",
+            r"list_eval_partition\.csv in .* cannot be read",
+        ),
+    ],
+)
+def test_celeba_says_what_is_wrong_with_kaggles_lists(tmp_path, name, old, new, message):
+    folder = layouts.celeba_of_kaggle(tmp_path / "celeba")
+    text = (folder / name).read_text()
+    assert old in text
+    layouts.write(folder / name, text.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        data.celeba(folder, attributes=("Bald",), forget=("Male",))
+
+
+def test_a_folder_in_neither_of_a_sets_layouts_is_one_sentence(tmp_path):
+    for reader, markers in (
+        (data.celeba, "list_attr_celeba.txt nor list_attr_celeba.csv"),
+        (data.cifar10, "data_batch_1 nor"),
+    ):
+        with pytest.raises(InputError, match=f"holds neither {markers}"):
+            reader(tmp_path)
+
+
 def test_celeba_forgets_images_that_have_all_the_attributes(tmp_path):
     task = data.celeba(layouts.celeba(tmp_path / "celeba"), attributes=("Bald",), forget=("Male", "Smiling"))
     assert all((int(name[:6]) - 1) % 6 == 0 for name in task.forget.names)

@@ -9,8 +9,8 @@ from mulib.data import faces
 from mulib.data.digits import digits
 from mulib.data.download import SOURCES
 from mulib.data.readers.ages import AGEDB, UTKFACE, agedb, utkface
-from mulib.data.readers.celeba import CELEBA, MUCAC, celeba, mucac
-from mulib.data.readers.cifar import BATCHES, FOLDERS, cifar10
+from mulib.data.readers.celeba import CELEBA, KAGGLE, MUCAC, celeba, mucac
+from mulib.data.readers.cifar import LAYOUTS, cifar10
 from mulib.data.readers.imagenet import IMAGENET
 from mulib.data.readers.mufac import MUFAC, mufac
 from mulib.data.readers.table import table
@@ -25,8 +25,8 @@ BUILT_IN = {
     "faces-targets": faces.targets,
 }
 READERS = {
-    "cifar10": (cifar10, (BATCHES, FOLDERS)),
-    "celeba": (celeba, (CELEBA,)),
+    "cifar10": (cifar10, LAYOUTS),
+    "celeba": (celeba, (CELEBA, KAGGLE)),
     "mufac": (mufac, (MUFAC,)),
     "mucac": (mucac, (MUCAC,)),
     "agedb": (agedb, (AGEDB,)),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mulib.data.archive import SUFFIXES, Archive
+from mulib.data.archive import SUFFIXES, Archive, LayoutError
 from mulib.errors import InputError
 from mulib.files import roots
 
@@ -50,3 +51,18 @@ class Published:
                 f" folder that holds {self.places[0]}, as a folder or a zip."
             )
         return Archive(path, self.marker)
+
+
+def open_any(layouts: tuple[Published, ...], path: Path | str | None = None) -> Archive:
+    """The data at `path`, or where it is found, in the first of several layouts of one data set that fits.
+
+    Raises:
+        InputError: it is nowhere, or in none of these layouts.
+    """
+    if path is None and (path := next(filter(None, (layout.find() for layout in layouts)), None)) is None:
+        return layouts[0].open()
+    for layout in layouts:
+        with suppress(LayoutError):
+            return layout.open(path)
+    markers = " nor ".join(layout.marker for layout in layouts)
+    raise LayoutError(f"{path} holds neither {markers}: name a folder or archive in the published layout.")

@@ -1,4 +1,4 @@
-"""CelebA as torchvision lays it out (Liu et al., 2015), and MUCAC, which is CelebA-HQ with identities (Choi and Na)."""
+"""CelebA as torchvision or Kaggle lays it out (Liu et al., 2015), and MUCAC, CelebA-HQ with identities (Choi, Na)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from mulib.data.archive import IMAGES, Archive
 from mulib.data.augment import FACES
 from mulib.data.cache import decoded
-from mulib.data.layout import Published
+from mulib.data.layout import Published, open_any
 from mulib.data.sets import ImageSet, Task
 from mulib.data.splits import by_people, hold_out, warn_of_copies, who_or_what
 from mulib.errors import InputError, refusing
@@ -23,6 +23,7 @@ CELEBA = Published(
     places=("celeba", "celeba_10k", "."),
     how="get it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html (non-commercial research only)",
 )
+KAGGLE = replace(CELEBA, marker="list_attr_celeba.csv")  # the lists with commas; it names no people
 MUCAC = Published(
     name="mucac",
     marker="CelebA-HQ-identity.txt",
@@ -44,8 +45,10 @@ def celeba(
     """CelebA with the labels `attributes`, (N, A) float 0/1; to be forgotten: the training images with all of `forget`.
 
     Any part of the images may be there. Where the official partition has all three parts, they are train, val and,
-    halved by people, test and unseen; else people are split at random, 70 % / 10 % / 10 % / 10 %. Unseen keeps, as
-    the forget set does, only images that have all of `forget`. Pixels in [0, 1], not normalised, not augmented.
+    halved by people, test and unseen; else people are split at random, 70 % / 10 % / 10 % / 10 %. Kaggle's copy names
+    no people: what is split by people above is split image by image there, unless identity_CelebA.txt lies beside its
+    lists. Unseen keeps, as the forget set does, only images that have all of `forget`. Pixels in [0, 1], not
+    normalised, not augmented.
 
     Args:
         path: a folder, zip or tar; by default it is looked for in MULIB_DATA.
@@ -55,8 +58,9 @@ def celeba(
     Raises:
         InputError: no data, an unknown attribute, a value that is not ±1, a missing or damaged image.
     """
-    archive = CELEBA.open(path)
-    known, names, values = _attributes(archive, CELEBA.marker)
+    archive = open_any((CELEBA, KAGGLE), path)
+    kind = ".txt" if CELEBA.marker in archive else ".csv"
+    known, names, values = _attributes(archive, f"list_attr_celeba{kind}")
     for name in (*attributes, *forget):
         if name not in known:
             raise InputError(f"CelebA has no attribute {name!r}: expected some of {', '.join(known)}.")
@@ -64,20 +68,21 @@ def celeba(
     here = np.array([Path(name).stem in present for name in names])
     names, values = names[here], values[here]
     found = decoded(pictures, [present[Path(name).stem] for name in names], size)
-    identities = _column(archive, "identity_CelebA.txt", names)
+    people, partition = "identity_CelebA.txt", f"list_eval_partition{kind}"
     whole = ImageSet(
         found.images,
         torch.from_numpy(values[:, [known.index(a) for a in attributes]]).float(),
         tuple(attributes),
-        identities,
+        _column(archive, people, names) if kind == ".txt" or people in archive else None,
         names=names,
         digests=found.digests,
     )
-    parts = dict(zip(SHARES, by_people(who_or_what(whole), tuple(SHARES.values()), seed), strict=True))
-    official = _column(archive, "list_eval_partition.txt", names) if "list_eval_partition.txt" in archive else None
+    who = who_or_what(whole)
+    parts = dict(zip(SHARES, by_people(who, tuple(SHARES.values()), seed), strict=True))
+    official = _column(archive, partition, names) if partition in archive else None
     if official is not None and official.unique().tolist() == [0, 1, 2]:
         held = (official == 2).nonzero()[:, 0]
-        halves = (held[half] for half in by_people(identities[held], (0.5, 0.5), seed))
+        halves = (held[half] for half in by_people(who[held], (0.5, 0.5), seed))
         train, val = ((official == part).nonzero()[:, 0] for part in (0, 1))
         parts = dict(zip(SHARES, (train, val, *halves), strict=True))
     marked = torch.from_numpy(values[:, [known.index(a) for a in forget]].all(1))
@@ -130,7 +135,10 @@ def mucac(path: Path | str | None = None, *, size: int = 128, val: int = 0, seed
 
 def _attributes(archive: Archive, name: str) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """CelebA's attribute table: the attributes, the images (N,) str, and who has what, (N, A) bool."""
-    lines = archive.text(name).split("\n", 2)
+    text = archive.text(name)
+    if name.endswith(".csv"):  # the same without the first line, the number of images
+        text = f"\n{text.replace(',', ' ').removeprefix('image_id ')}"
+    lines = text.split("\n", 2)
     known = tuple(lines[1].split()) if len(lines) == 3 else ()
     cells, width = lines[-1].split(), len(known) + 1
     if not known or not cells or len(cells) % width:
@@ -145,8 +153,9 @@ def _attributes(archive: Archive, name: str) -> tuple[tuple[str, ...], np.ndarra
 
 
 def _column(archive: Archive, name: str, images: np.ndarray) -> torch.Tensor:
-    """One whole number per image, (N,) int64, from a file of lines "image number"."""
-    cells, where = archive.text(name).split(), f"{name} in {archive.path}"
+    """One whole number per image, (N,) int64, from a file of lines "image number", or "image,number" below a head."""
+    text, where = archive.text(name), f"{name} in {archive.path}"
+    cells = text.replace(",", " ").split()[2:] if name.endswith(".csv") else text.split()
     with refusing(where, "expected lines “image number”, fetch it again"):
         number = dict(zip(cells[::2], map(int, cells[1::2]), strict=True))
         if absent := [image for image in images if image not in number]:

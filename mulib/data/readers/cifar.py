@@ -13,11 +13,11 @@ import pooch
 import torch
 from torch import Tensor
 
-from mulib.data.archive import Archive, LayoutError
+from mulib.data.archive import Archive
 from mulib.data.augment import AutoAugment, Chain, CropFlip
 from mulib.data.cache import decoded
 from mulib.data.download import fetching, find
-from mulib.data.layout import Published
+from mulib.data.layout import Published, open_any
 from mulib.data.sets import ImageSet, Task
 from mulib.data.splits import hold_out, warn_of_copies
 from mulib.errors import InputError, refusing
@@ -32,6 +32,7 @@ BATCHES = Published(
     how=f"call cifar10(download=True), or get it from {URL} (free to use with citation)",
 )
 FOLDERS = replace(BATCHES, marker="train/airplane/", places=("cifar10", "cifar10_jpeg", "."))
+LAYOUTS = (BATCHES, FOLDERS)
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as the released code has it
 AUGMENT = Chain((AutoAugment(), CropFlip(4)))
 
@@ -70,7 +71,9 @@ def cifar10(
 
     The same file twice in a folder of images, in two sets, is warned of.
     """
-    archive = _open(path, download)
+    if download and path is None and not any(layout.find() for layout in LAYOUTS):
+        _download()
+    archive = open_any(LAYOUTS, path)
     pickled = "data_batch_1" in archive
     train, test = _batches(archive) if pickled else _folders(archive)
     generator = torch.Generator().manual_seed(seed)
@@ -92,20 +95,6 @@ def cifar10(
     task = hold_out(Task("cifar10", train, forget, nothing, test.subset(kept), test.subset(aside)), val, seed)
     warn_of_copies(task)
     return task
-
-
-def _open(path, download: bool) -> Archive:
-    if path is not None:
-        try:
-            return BATCHES.open(path)
-        except LayoutError:
-            return FOLDERS.open(path)
-    for layout in (BATCHES, FOLDERS):
-        if layout.find() is not None:
-            return layout.open()
-    if download:
-        _download()
-    return BATCHES.open()
 
 
 def _download() -> None:
