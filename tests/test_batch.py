@@ -16,6 +16,7 @@ import pandas
 import pytest
 from click.testing import CliRunner
 from distributed import Client, KilledWorker, LocalCluster
+from PIL import Image
 from projects import code, command, mulib, notebook, parameters, project, prose
 
 from mulib import InputError
@@ -322,6 +323,33 @@ def test_tracking_writes_an_offline_run_with_the_metrics(book):
     written = b"".join(path.read_bytes() for path in run.rglob("*.wandb"))
     for expected in (b"score", b"00_counted", json.dumps("digits").encode()):
         assert expected in written
+
+
+PICTURED = """from matplotlib import pyplot
+from IPython.display import HTML, display
+from mulib import show
+show.use()
+pyplot.plot([1, 2])
+pyplot.show()
+display(HTML("<table><tr><th>method</th><th>cost</th></tr><tr><td colspan=2>one family</td></tr>"
+             "<tr><th>SSD &lt;b&gt;</th><td>0.25</td></tr></table>"))"""
+
+
+@pytest.mark.book
+def test_tracking_sends_figures_and_tables_that_a_reader_sees(tmp_path):
+    pytest.importorskip("wandb")
+    said = {"mystnb": {"image": {"alt": "A line that rises from one to two."}}}
+    cells = code(PICTURED, **said), code(PICTURED, tags=["remove-cell"], **said)
+    folder = project(tmp_path, _00_pictured=notebook(prose("# Pictured"), parameters(), *cells))
+    process = mulib(folder, "run", "00", "--tier", "smoke", "--track", "wandb", WANDB_MODE="offline")
+    assert process.returncode == 0, process.stderr
+    (run,) = (folder / "_executed" / "wandb" / "wandb").glob("offline-run-*")
+    pictures, tables = (sorted((run / "files" / "media").rglob(f"*.{ending}")) for ending in ("png", "table.json"))
+    assert len(pictures) == len(tables) == 1
+    assert Image.open(pictures[0]).width > 300
+    table = json.loads(tables[0].read_text())
+    assert table["columns"] == ["method", "cost"]
+    assert table["data"] == [["one family", ""], ["SSD <b>", "0.25"]]
 
 
 def _wait_for(condition, seconds=120):

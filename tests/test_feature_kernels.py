@@ -13,7 +13,7 @@ from mulib import InputError
 from mulib.kernels.masking import enlarge, mask_where_active
 from mulib.kernels.reversal import reverse_gradient
 from mulib.kernels.similarity import channel_similarity, group_loss
-from mulib.kernels.spectral import eigengap, laplacian, spectral_groups
+from mulib.kernels.spectral import eigengap, eigengaps, laplacian, spectral_groups
 
 
 @pytest.fixture
@@ -167,6 +167,18 @@ def test_the_eigengap_finds_the_number_of_groups(generator):
     groups, values = spectral_groups(channel_similarity([maps]))
     assert adjusted_rand_score(truth, groups) == 1
     assert eigengap(values) == 4
+
+
+def test_candidates_for_the_number_of_groups_are_ranked_by_their_gap(generator):
+    values = torch.rand(12, generator=generator, dtype=torch.float64).sort().values
+    gap = {k: float(values[k] - values[k - 1]) for k in range(2, 12)}
+    assert eigengaps(values).tolist() == sorted(gap, key=gap.get, reverse=True)
+    assert eigengaps(values, 1).tolist()[:12] == sorted(
+        gap | {1: float(values[1] - values[0])}, key=lambda k: values[k - 1] - values[k]
+    )
+    assert eigengap(values, 3, 5) == max((3, 4, 5), key=gap.get)
+    with pytest.raises(InputError, match=r"sought at 2 … 12 groups of 12 channels"):
+        eigengaps(values, most=12)
 
 
 def test_unsorted_eigenvalues_give_another_number(generator):

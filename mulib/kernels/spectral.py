@@ -22,19 +22,32 @@ def laplacian(similarity: Tensor) -> Tensor:
     return torch.eye(len(w), dtype=w.dtype, device=w.device) - w * scale * scale[:, None]
 
 
-def eigengap(values: Tensor, least: int = 2, most: int | None = None) -> int:
-    """The number of groups K in `least` … `most` with the largest gap values[K] − values[K − 1], taken in that order.
+def eigengaps(values: Tensor, least: int = 2, most: int | None = None) -> Tensor:
+    """The numbers of groups K in `least` … `most` by their gaps values[K] − values[K − 1], the largest gap first.
 
     Sort the eigenvalues of the Laplacian first, or take a solver that does (`torch.linalg.eigvalsh`): in another order,
-    such as a general solver's, the gaps say nothing. (C,) → int; `most` is C − 1 where it is not given.
+    such as a general solver's, the gaps say nothing. (C,) → (most − least + 1,) int64; `most` is C − 1 where it is not
+    given.
 
-    >>> eigengap(torch.tensor([0.0, 0.01, 0.02, 0.9, 0.95]))
-    3
+    Raises:
+        InputError: `least` or `most` out of range.
+
+    >>> eigengaps(torch.tensor([0.0, 0.01, 0.02, 0.9, 0.95])).tolist()
+    [3, 4, 2]
     """
     most = len(values) - 1 if most is None else most
     if not 1 <= least <= most < len(values):
         raise InputError(f"the gap is sought at {least} … {most} groups of {len(values)} channels: expected 1 … C − 1.")
-    return int(values.diff()[least - 1 : most].argmax()) + least
+    return values.diff()[least - 1 : most].sort(descending=True, stable=True).indices + least
+
+
+def eigengap(values: Tensor, least: int = 2, most: int | None = None) -> int:
+    """The first of `eigengaps`: the number of groups with the largest gap.
+
+    >>> eigengap(torch.tensor([0.0, 0.01, 0.02, 0.9, 0.95]))
+    3
+    """
+    return int(eigengaps(values, least, most)[0])
 
 
 def spectral_groups(similarity: Tensor, k: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ The project's folder must be seen by every machine at the same path. There is no
 batch that was stopped, wherever it ran, is taken up by giving the same command again.
 """
 
+import base64
 import io
 import itertools
 import json
@@ -13,7 +14,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
+from bs4 import BeautifulSoup
+from PIL import Image
 
 from mulib.errors import InputError, refusing
 from mulib.files import replace
@@ -190,9 +194,9 @@ def write_table(runs, path):
 
 
 def track(run):
-    """Write a finished run to Weights & Biases: parameters, metrics and provenance; WANDB_MODE=offline keeps it here.
+    """Write a finished run to Weights & Biases: parameters, metrics, provenance, the figures and tables of its page.
 
-    A run is named by its record, so that one that is sent twice stands there once.
+    WANDB_MODE=offline keeps it here. A run is named by its record, so that one that is sent twice stands there once.
 
     Raises:
         InputError: the package wandb is not installed, or nobody is logged in.
@@ -221,4 +225,21 @@ def track(run):
     sent.summary.update(
         {**record.metrics, **record.came_out["timings"], "peak_memory_mb": record.came_out["peak_memory_mb"]}
     )
+    sent.log(_shown(nbformat.read(run.output, 4)))
     sent.finish()
+
+
+def _shown(notebook):
+    """The figures and tables that a reader of the page sees, numbered in its order, as wandb takes them."""
+    import wandb
+
+    cells = [c for c in notebook.cells if c.cell_type == "code" and "remove-cell" not in c.metadata.get("tags", [])]
+    figures, tables = [], []
+    for data in (output.get("data", {}) for cell in cells for output in cell.outputs):
+        if "image/png" in data:
+            figures.append(wandb.Image(Image.open(io.BytesIO(base64.b64decode(data["image/png"])))))
+        elif table := BeautifulSoup(data.get("text/html", ""), "html.parser").table:
+            head, *rows = ([cell.get_text(" ", strip=True) for cell in row(["th", "td"])] for row in table("tr"))
+            tables.append(wandb.Table(columns=[*head], data=[[*row, *[""] * len(head)][: len(head)] for row in rows]))
+    named = {"figure": figures, "table": tables}
+    return {f"{kind} {n:02}": each for kind, found in named.items() for n, each in enumerate(found, 1)}
