@@ -566,7 +566,7 @@ def test_the_command_prints_a_table_and_epsilon_reads_the_folder(tmp_path):
 def test_five_kills_change_nothing(tmp_path):
     """A run that is killed at five random moments ends with the numbers of one that is not, and repeats no model."""
     done = subprocess.run(
-        [sys.executable, TESTS / "kills.py", tmp_path, "5"], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, TESTS / "kills.py", tmp_path, "5"], capture_output=True, text=True, check=False, timeout=1800
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -23,6 +23,9 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 SLIDER_PAGE = "notebooks/13_measuring_epsilon"
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+PAINTED = """new Promise(frame => requestAnimationFrame(() => requestAnimationFrame(frame)))
+    .then(() => document.getAnimations().filter(each => each.effect.getComputedTiming().endTime < 1e4))
+    .then(short => Promise.all(short.map(each => each.finished.catch(() => 0))))"""
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390), "dark-phone": ("dark", 390)}
 each_page = pytest.mark.parametrize("page", PAGES)
 
@@ -44,6 +47,7 @@ def visit(chromium, html):
         scheme, width = LOOKS[look]
         size = {"width": width, "height": 900}
         contexts.append(chromium.new_context(color_scheme=scheme, viewport=size, offline=True))
+        contexts[-1].set_default_timeout(120_000)
         tab = contexts[-1].new_page()
         tab.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
         tab.on("console", lambda line: wrong.append(f"console: {line.text}") if line.type == "error" else None)
@@ -99,6 +103,7 @@ def test_a_page_meets_wcag_21_aa(visit, axe, page):
     for scheme in ("light", "dark"):
         tab.emulate_media(color_scheme=scheme)
         tab.wait_for_timeout(300)
+        tab.evaluate(PAINTED)
         found = tab.evaluate(f"axe.run({{runOnly: {WCAG}, resultTypes: ['violations'], preload: false}})")
         assert found["passes"], "nothing was looked at"
         assert [(v["id"], [n["html"][:120] for n in v["nodes"][:3]]) for v in found["violations"]] == [], scheme
@@ -249,12 +254,12 @@ def _source(paper):
 
 def test_mathematics_is_drawn(visit):
     tab = visit(SLIDER_PAGE)
-    tab.wait_for_selector("mjx-container svg", state="attached", timeout=10_000)
+    tab.wait_for_selector("mjx-container svg", state="attached", timeout=60_000)
 
 
 def test_search_finds_epsilon(visit):
     tab = visit("search", query="?q=epsilon")
-    tab.wait_for_selector("#search-results ul.search li", timeout=10_000)
+    tab.wait_for_selector("#search-results ul.search li", timeout=60_000)
     found = tab.locator("#search-results ul.search li a").evaluate_all("links => links.map(a => a.href)")
     assert any("13_measuring_epsilon" in link for link in found)
 

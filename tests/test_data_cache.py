@@ -162,7 +162,7 @@ def test_processes_that_build_at_once_get_one_result(folder, own_cache):
     command = [sys.executable, "-c", BUILD, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     builders = [subprocess.Popen(command, **pipes) for _ in range(2)]
-    results = {builder.communicate("go\n", timeout=120)[0].strip() for builder in builders}
+    results = {builder.communicate("go\n", timeout=600)[0].strip() for builder in builders}
     assert results == {hashlib.sha256(get(folder, 24).images.numpy().tobytes()).hexdigest()}
     assert len(entries(own_cache)) == 1
 

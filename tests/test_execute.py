@@ -52,6 +52,7 @@ def test_the_record_says_what_was_asked_and_what_came_out(ran):
     assert record.metrics == {"seed": 4, "ratio": 1 / 3, "most": "inf"}
     assert record.came_from["data"] == {"x": "abc"}
     assert record.came_out["timings"]["seconds"] > 0
+    assert record.came_out["timings"]["processor_seconds"] > 0
     assert record.came_out["peak_memory_mb"] > 30
 
 

@@ -99,7 +99,7 @@ print(files.once(Path(sys.argv[1]), make, lambda path: path.read_text() if path.
     for process in both:
         process.stdin.write("go\n")
         process.stdin.flush()
-    assert {process.communicate(timeout=60)[0] for process in both} == {"whole\n"}
+    assert {process.communicate(timeout=600)[0] for process in both} == {"whole\n"}
     assert log.read_text() == "made "
     found, calls = [], []
 

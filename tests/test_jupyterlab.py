@@ -69,7 +69,7 @@ def test_the_slider_moves_the_picture_in_jupyterlab(tmp_path, browser):
         tab.evaluate(RUN)
         control = tab.locator(".mulib-control").first
         control.evaluate("box => box.scrollIntoView()")
-        control.locator("img").first.wait_for(timeout=30_000)
+        control.locator("img").first.wait_for(timeout=60_000)
         handle = control.locator(".noUi-handle").first
         handle.focus()
         seen = [shown(control)]

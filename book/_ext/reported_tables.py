@@ -99,6 +99,11 @@ def fidelity_page(root, numbers):
     return "\n\n".join(parts)
 
 
+def _seconds(record, name):
+    found = record.came_out["timings"].get(name)
+    return "–" if found is None else f"{found:.0f} s"
+
+
 def runs_page(root):
     """Return the Markdown of the runs that the book renders: what, when, how long, from what, on what."""
     records = [Record.read(path) for name in find_notebooks(root) if (path := _record_path(root, name)).exists()]
@@ -107,14 +112,14 @@ def runs_page(root):
             _link(record.asked["notebook"]),
             _text(record.asked["tier"]),
             _text(record.asked["seed"]),
-            f"{record.came_out['timings']['seconds']:.0f} s",
+            *(_seconds(record, name) for name in ("seconds", "processor_seconds")),
             f"{record.came_out['peak_memory_mb']:.0f} MB",
             _text(record.came_from["started"]).replace("T", " ").removesuffix("+00:00") + " UTC",
             _commit(record),
         ]
         for record in records
     ]
-    head = ["notebook", "tier", "seed", "run time", "peak memory", "started", "commit"]
+    head = ["notebook", "tier", "seed", "run time", "processor time", "peak memory", "started", "commit"]
     return "\n\n".join([_pipe_table(head, rows), *_machines(records)])
 
 

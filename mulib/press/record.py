@@ -26,8 +26,9 @@ class Record:
     """What one run of one notebook was asked, what came out, and where that came from.
 
     asked: notebook, tier, parameters, seed.
-    came_out: metrics {name: number or text}, timings {name: seconds}, peak_memory_mb of the kernel, peak_gpu_mb of what
-        it had on the GPU (None without one), and notebook, the SHA-256 of the executed notebook that belongs to it.
+    came_out: metrics {name: number or text}, timings {name: seconds} on the wall and of processors, peak_memory_mb of
+        the kernel, peak_gpu_mb of what it had on the GPU (None without one), and notebook, the SHA-256 of the executed
+        notebook that belongs to it.
     came_from: commit, dirty, lock, source, files {file: hash} of mulib, found (names of data sets), data {name: hash},
         hardware, versions, started (UTC, ISO 8601).
     A number that is infinite or undefined stands as "inf", "-inf" or "nan", because JSON has neither.

@@ -101,11 +101,11 @@ def perform(run):
         raise Failure(f"{failure} [see {run.log}]", failure.details) from None
     values = {name: value for name, (value, _) in glued(notebook).items()}
     content = nbformat.writes(notebook).encode()
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)  # of the kernel and what it started; it has ended by now
     came_out = {
         "metrics": {name: value for name, value in values.items() if not name.startswith("data.")},
-        "timings": {"seconds": seconds},
-        # The largest resident memory of the kernel, this worker's only child, which has ended by now.
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / KIB, 1),
+        "timings": {"seconds": seconds, "processor_seconds": round(spent.ru_utime + spent.ru_stime, 2)},
+        "peak_memory_mb": round(spent.ru_maxrss / KIB, 1),
         "peak_gpu_mb": gpu_mb,
         "notebook": digest(content),
     }
