@@ -12,7 +12,8 @@ from mulib.press import chapters, editions
 
 CHAPTERS = {path.stem: chapters.chapter(ROOT, path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 every = pytest.mark.parametrize("stem", CHAPTERS)
-LIGHT = ("00_forget_in_five_minutes", "12_membership_inference")
+LIGHT = ("00_forget_in_five_minutes", "12_membership_inference", "13_measuring_epsilon")
+WORDS = {"five": 5, "ten": 10, "fifteen": 15, "twenty": 20, "twenty-five": 25, "thirty": 30}
 
 
 @cache
@@ -81,6 +82,15 @@ def test_an_exercise_has_points_minutes_and_what_goes_wrong(stem):
     assert {"outcome", "class"} <= CHAPTERS[stem].notes.keys()
 
 
+@every
+def test_an_exercise_takes_the_minutes_that_the_course_counts(stem):
+    _, exercises = chapters._course(ROOT)
+    for text in (cell.source for cell in nbformat.read(CHAPTERS[stem].path, 4).cells if cell.cell_type == "markdown"):
+        for label, rest in re.findall(r"^:label: (ex-[\w-]+)$(.*?)(?=^:label:|\Z)", text, re.M | re.S):
+            minutes = re.search(r"\((?:[^()]*, )?([\w-]+) minutes", rest)[1]
+            assert int(WORDS.get(minutes, minutes)) == exercises[label]["minutes"], label
+
+
 def test_a_chapter_without_a_run_leaves_its_numbers_open(tmp_path):
     nbformat.write(notebook(prose("It is {glue:text}`half`, see {term}`sets <set>`.")), tmp_path / "01_one.ipynb")
     found = editions.edition(chapters.Chapter(tmp_path / "01_one.ipynb"), "student")
@@ -106,7 +116,7 @@ def test_a_solution_that_no_answer_cell_can_be_made_of_is_one_sentence(tmp_path)
 @pytest.mark.book
 def test_with_stubs_a_chapter_fails_in_them_alone_and_with_solutions_nowhere(tmp_path):
     files = editions.write(ROOT, tmp_path, LIGHT, "smoke")
-    assert [wrong for _, wrong in editions.run(files, 2)] == [[]] * 4
+    assert [wrong for _, wrong in editions.run(files, 2)] == [[]] * 6
     (student,) = (file for file in files if file.parents[1].name == "student" and file.stem == LIGHT[0])
     broken = nbformat.read(student, 4)
     broken.cells[-1:] = [code("undefined_name"), *broken.cells[-1:]]

@@ -8,6 +8,7 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ PYTHON = {  # where a set-up says which Python it takes
     "environment.yml": r"python=(\S+)",
     ".github/workflows/book.yml": r'python-version: "(\S+)"',
 }
+EVIDENCE = ("book/reported", "book/results")
 MODULE = "import mulib; print(mulib.__file__)"
 BUILD = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
 RUN = "import sys; from mulib.press import editions; print([wrong for _, wrong in editions.run(sys.argv[1:])])"
@@ -35,6 +37,8 @@ def installed(tmp_path_factory):
     source, home = folder / "source", folder / "home"
     home.mkdir()
     shutil.copytree(ROOT / "mulib", source / "mulib", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in EVIDENCE:
+        shutil.copytree(ROOT / part, source / part)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     _python(sys.executable, source, "-c", BUILD)
@@ -43,6 +47,8 @@ def installed(tmp_path_factory):
     (packages,) = (folder / "env" / "lib").glob("python*/site-packages")
     with zipfile.ZipFile(next((source / "dist").glob("*.whl"))) as wheel:
         wheel.extractall(packages)
+    (shared,) = packages.glob("*.data/data/share")
+    shared.rename(folder / "env" / "share")  # as pip does
     (packages / "lent.pth").write_text(sysconfig.get_path("purelib"))
     assert str(packages) in _python(python, home, "-c", MODULE)
     return lambda *arguments: _python(python, home, *arguments), source / "dist"
@@ -58,10 +64,19 @@ def test_the_wheel_and_the_sdist_hold_the_library_and_its_data(installed):
     _, dist = installed
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
     kept = {f.relative_to(ROOT).as_posix() for f in (ROOT / "mulib").rglob("*.*") if "__pycache__" not in f.parts}
-    assert kept <= set(zipfile.ZipFile(wheel).namelist())
+    told = {f.relative_to(ROOT).as_posix() for part in EVIDENCE for f in (ROOT / part).rglob("*.*")}
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    assert kept <= inside
+    assert {name.partition("/data/share/mulib/")[2] for name in inside} >= told
     with tarfile.open(sdist) as source:
-        assert kept <= {name.partition("/")[2] for name in source.getnames()}
+        assert kept | told <= {name.partition("/")[2] for name in source.getnames()}
     assert wheel.stat().st_size < 5e6
+
+
+def test_what_papers_report_is_read_without_a_project_around(installed):
+    python, _ = installed
+    said = python("-c", "from mulib.press.runs import find_evidence as f; print(f(), len(list(f().rglob('*.yml'))))")
+    assert said.split() == [str(Path(python("-c", "import sys; print(sys.prefix)").strip()) / "share" / "mulib"), "4"]
 
 
 def test_the_installed_command_measures_epsilon(installed, tmp_path):

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from sysconfig import get_default_scheme, get_path, get_preferred_scheme
 from typing import Literal
 
 import yaml
@@ -103,6 +104,16 @@ def find_root(start="."):
         if (folder / "notebooks" / "params").is_dir():
             return folder
     raise InputError(f"no folder notebooks/params in {start} or above it; run this inside the book's project")
+
+
+def find_evidence(start="."):
+    """Return the folder with book/reported and book/results: the project's around `start`, else the library's own."""
+    start = Path(start).resolve()
+    places = (get_path("data", scheme) for scheme in (get_default_scheme(), get_preferred_scheme("user")))
+    for folder in (start, *start.parents, LIBRARY.parent, *(Path(place) / "share" / "mulib" for place in places)):
+        if (folder / "book" / "reported").is_dir():
+            return folder
+    raise InputError(f"no folder book/reported in {start} or above it, nor beside mulib; install mulib anew")
 
 
 def find_notebooks(root, names=()):

@@ -93,9 +93,10 @@ def deck(chapter, executed):
     first, said = _opening(executed)
     goals, remember = _GOALS.search(text), _REMEMBER.search(text)
     finding = next((box["body"] for box in _BOX.finditer(text) if box["title"] == "Finding"), "")
-    begin = [f"<h1>{_html(first)}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}"]
-    begin += [f"<h2>Finding</h2>\n{_html(writer.markdown(finding))}"] if finding else []
-    end = [_html(writer.markdown(remember[0]))] if remember else []
+    run = f"<p><small>Numbers and figures: {_html(chapter.run)}.</small></p>" if chapter.run else ""
+    begin = [f"<h1>{_html(first)}</h1>\n{_html(writer.markdown(goals[0] if goals else said))}{run}"]
+    end = [f"<h2>Finding</h2>\n{_html(writer.markdown(finding))}"] if finding else []  # after what asks to predict it
+    end += [_html(writer.markdown(remember[0]))] if remember else []
     room = MOST - len(begin) - len(end)
     if len(middle) > room:  # what the finding speaks of stays; else the first come first
         kept = [figures[name] for name in _NAMED.findall(finding) if name in figures]

@@ -35,12 +35,13 @@ def checker(check):
 
 
 def refuses(check, right, *wrong):
-    """Raise AssertionError where a checker takes a wrong answer: nothing, a constant, the right answer with its sign
-    turned, doubled or with one added, or one of `wrong`. Give None for `right` where such a change may be right, too,
-    as of a threshold.
+    """Raise AssertionError where a checker refuses the right answer, or takes a wrong one: nothing, a constant, the
+    right answer with its sign turned, doubled or with one added, or one of `wrong`. Give None for `right` where such a
+    change may be right, too, as of a threshold.
 
     >>> refuses(checker(lambda double: "correct" if double(2) == 4 else "not yet: double 2"), lambda x: 2 * x)
     """
+    assert right is None or check(right).startswith("correct"), f"{check.__name__} says {check(right)!r} to {right}"
     constants = [lambda *_, value=value, **__: value for value in (None, 0, 1, 0.5, -1.0, [])]
     changes = (lambda y: -y, lambda y: y / 0.5, lambda y: y + 1) if right is not None else ()
     changed = [_after(change, right) for change in changes]

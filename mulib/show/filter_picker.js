@@ -86,7 +86,7 @@ function mulibFilterPicker(root, data) {
     for (let n = 0; n < N; n++) {
       let here = 0;
       enlarge(map(f, n)).forEach((v, i) => { if (v > limit) { here++; x += (i % W) / W; y += ((i / W) | 0) / H; } });
-      area += here; on += here > 0;
+      area += here; on += here > 0.005 * W * H;  // less is a speck
     }
     const third = (v, a, b, c) => (v < 0.4 ? a : v > 0.6 ? c : b);
     const place = `${third(y / area, "upper", "middle", "lower")} ${third(x / area, "left", "centre", "right")}`;
@@ -96,7 +96,7 @@ function mulibFilterPicker(root, data) {
   function truth() {
     const k = data.thresholds.findIndex((t) => Math.abs(t - state.threshold) < 1e-6), ious = data.truth.iou[k];
     const rank = 1 + ious.filter((v) => v > ious[state.filter]).length;
-    return `Overlap with the ${data.truth.name} (IoU) above ${state.threshold.toFixed(2)}: ${ious[state.filter].toFixed(2)}, rank ${rank} of ${C}; ` +
+    return `Overlap with the ${data.truth.name} (IoU) over ${data.truth.pictures} pictures, above ${state.threshold.toFixed(2)}: ${ious[state.filter].toFixed(2)}, rank ${rank} of ${C}; ` +
       `one mask for all pictures: ${data.truth.constant.toFixed(2)}.`;
   }
 
@@ -132,6 +132,7 @@ function mulibFilterPicker(root, data) {
     if (focus) buttons.find((button) => Number(button.value) === filter).focus();
   }
 
+  one(".number").addEventListener("input", (event) => { if (event.target.checkValidity() && event.target.value) choose(event.target.valueAsNumber); });
   one(".number").addEventListener("change", (event) => choose(event.target.valueAsNumber));
   one(".threshold").addEventListener("input", (event) => { state.threshold = Math.round(event.target.value * 100) / 100; show(); tell(); });
   one(".picture").addEventListener("change", (event) => { state.picture = Number(event.target.value); sheet(); });

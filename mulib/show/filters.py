@@ -223,7 +223,8 @@ def _names(groups: Tensor, maps: Tensor) -> list[dict]:
 def _truth(maps: Tensor, region, what: str) -> dict:
     """The overlap of every filter with the region at every threshold of the slider."""
     ious = [[round(value, 3) for value in row] for row in explain.overlaps(maps, region, THRESHOLDS).tolist()]
-    return {"name": what, "iou": ious, "constant": round(explain.rank_filters(maps[:, :1], region).baseline, 3)}
+    constant = round(explain.rank_filters(maps[:, :1], region).baseline, 3)
+    return {"name": what, "pictures": len(maps), "iou": ious, "constant": constant}
 
 
 def _text(content: bytes) -> str:
@@ -249,24 +250,25 @@ def _colours() -> str:
 
 
 def _fragment(name: str, data: dict, content: str) -> str:
-    """Controls, rows and sheet as HTML, with the style, the script and the data that they need."""
+    """Controls, the marked pictures, which stay in sight above the sheet, and the other rows, with what draws them."""
     place = LIBRARY / "show"
     style, script = ((place / f"filter_picker.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     count, shown = data["filters"], range(data["shown"])
     options = "".join(f'<option value="{n}">{n + 1}</option>' for n in shown)
-    cells = _cells(shown)
+    marked, others = _rows(("marked",), shown), _rows(("asis", "bare", "mean"), shown)
     sheet = "".join(_group(group) for group in data["names"])
     truth = '<details><summary>How good is this choice?</summary><p class="truth"></p></details>'
-    body = f"""<div class="bar">
+    body = f"""<div class="chosen"><div class="bar">
 <label>Filter <input class="number" type="number" min="0" max="{count - 1}" step="1"> of 0 … {count - 1}</label>
 <label>Threshold <input class="threshold" type="range" min="0.05" max="0.95" step="0.05">
 <span class="reading"></span></label>
 </div>
-<div class="rows" style="--n: {len(shown)}">{cells}</div>
-<p class="said" role="status"></p>
-{truth if data["truth"] else ""}
+{marked}
+<p class="said" role="status"></p></div>
 <div class="bar"><label>All filters, by group, on picture <select class="picture">{options}</select></label></div>
-<div class="sheet" role="radiogroup" aria-label="All filters, by group">{sheet}</div>"""
+<div class="sheet" role="radiogroup" aria-label="All filters, by group">{sheet}</div>
+{truth if data["truth"] else ""}
+{others}"""
     content = content.replace("<", "\\u003c")
     return f"""<div class="mulib-fp" id="{name}"><style>{style}</style>
 <p class="waiting">The filter picker is drawn by a script: in Jupyter, trust the notebook and run this cell.</p>
@@ -279,16 +281,16 @@ def _fragment(name: str, data: dict, content: str) -> str:
 }})(200);</script>"""
 
 
-def _cells(shown: Sequence[int]) -> str:
-    """A label and a canvas per picture for each row; from the fourth picture on only where there is room."""
+def _rows(names: Sequence[str], shown: Sequence[int]) -> str:
+    """A label and a canvas per picture for each row of `ROWS` that is named."""
     cells = []
-    for row, label in ROWS.items():
-        cells.append(f"<span>{label}</span>")
+    for row in names:
+        cells.append(f"<span>{ROWS[row]}</span>")
+        kind = ' class="coarse"' * (row in ("bare", "mean"))
         for n in shown:
-            kind = ' class="coarse"' * (row in ("bare", "mean"))
-            picture = f'<canvas{kind} role="img" aria-label="{label}, picture {n + 1}"></canvas>'
-            cells.append(f'<div class="{row}{" more" * (n > 2)}">{picture}</div>')
-    return "".join(cells)
+            picture = f'<canvas{kind} role="img" aria-label="{ROWS[row]}, picture {n + 1}"></canvas>'
+            cells.append(f'<div class="{row}">{picture}</div>')
+    return f'<div class="rows" style="--n: {len(shown)}">{"".join(cells)}</div>'
 
 
 def _group(group: dict) -> str:
