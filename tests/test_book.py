@@ -26,6 +26,8 @@ WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 PAINTED = """new Promise(frame => requestAnimationFrame(() => requestAnimationFrame(frame)))
     .then(() => document.getAnimations().filter(each => each.effect.getComputedTiming().endTime < 1e4))
     .then(short => Promise.all(short.map(each => each.finished.catch(() => 0))))"""
+SQUEEZED = """[...document.querySelectorAll('.bd-article img')].filter(i => i.width && i.naturalWidth)
+    .filter(i => Math.abs(i.width / i.height * i.naturalHeight / i.naturalWidth - 1) > .05).map(i => i.alt)"""
 LOOKS = {"light": ("light", 1280), "dark": ("dark", 1280), "phone": ("light", 390), "dark-phone": ("dark", 390)}
 each_page = pytest.mark.parametrize("page", PAGES)
 
@@ -93,6 +95,7 @@ def test_a_page_looks_right(visit, page):
         tab.screenshot(path=SCREENSHOTS / f"{page.replace('/', '.')}.{look}.png", full_page=True)
         width, room = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert width <= room, look
+        assert tab.evaluate(SQUEEZED) == [], look
 
 
 @each_page
