@@ -17,7 +17,7 @@ PACE = 5  # quick tiers unlearn for a fifth of the paper's epochs at five times 
 
 
 def _digits(tier: str) -> Plan:
-    """Digits with wrong labels: about three minutes on two cores in the quick tier"""
+    """Digits with wrong labels: some ten minutes on two cores in the quick tier"""
     small = tier == "smoke"
     batch = 250 if small else 50
     return Plan(
