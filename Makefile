@@ -37,7 +37,7 @@ pdf: setup  ## the built book as one PDF, _build/book.pdf
 	$(BIN)/mulib print _build/book.pdf
 
 test: setup  ## run the tests, JOBS files of them at a time
-	$(BIN)/python -m pytest --benchmark-skip -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --benchmark-skip -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: setup  ## measure the kernels, and what else has a stated time
 	$(BIN)/mulib bench

@@ -22,11 +22,9 @@ def pytest_configure(config):
 
 
 def pytest_itemcollected(item):
-    """Mark a test by the fixtures that it uses, and keep those together that share something made once."""
+    """Mark a test by the fixtures that it uses."""
     for fixture in NEEDS.keys() & set(item.fixturenames):
         item.add_marker(NEEDS[fixture])
-    shared = "the book" if "html" in item.fixturenames else item.nodeid.split("::")[0]
-    item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +40,10 @@ def published():
 
 @pytest.fixture(scope="session")
 def html():
-    """The folder of the book's built pages: a copy of the project, executed in the smoke tier."""
+    """The folder of the book's built pages: a copy of the project, executed in the smoke tier.
+
+    For one file of tests, test_book.py: files are tested at the same time, each by one process.
+    """
     for part in ("book", "mulib", "notebooks"):
         shutil.rmtree(BUILD / part, ignore_errors=True)
         shutil.copytree(ROOT / part, BUILD / part, ignore=shutil.ignore_patterns("__pycache__", ".vendor*"))

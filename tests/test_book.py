@@ -389,3 +389,28 @@ def test_the_pins_are_exact():
     for pin in json.loads((ROOT / "book" / "_ext" / "vendor.json").read_text()):
         assert re.fullmatch(r"\d+\.\d+\.\d+", pin["version"])
         assert re.fullmatch(r"sha512-[\w+/]{86}==", pin["integrity"])
+
+
+def test_the_chosen_filter_is_a_parameter(html):
+    """papermill's -p filter_index changes the result below, and a filter that does not exist is one sentence."""
+    project = html.parents[1]
+    runs = project / "_executed" / "runs" / "smoke"
+    best = _metrics(runs / "05_choose_a_filter.seed0.json")
+    other = (best["chosen"] + 1) % 48
+    process = mulib(project, "run", "05", "--tier", "smoke", "--force", "-p", "filter_index", other)
+    assert process.returncode == 0, process.stderr
+    (path,) = runs.glob("05_*.seed0.*.json")
+    given = _metrics(path)
+    path.unlink()
+    assert given["chosen"] == other
+    assert (given["chosen.iou"], given["moved.chosen"]) != (best["chosen.iou"], best["moved.chosen"])
+    process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 48)
+    assert process.returncode == 1
+    assert "there is no channel 48 in 'layer3': expected 0 … 47" in process.stderr
+    process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 999)
+    assert process.returncode == 2
+    assert "filter_index is 999 in 05_choose_a_filter.ipynb: expected None, 0 … 511." in process.stderr
+
+
+def _metrics(path):
+    return json.loads(path.read_text())["came_out"]["metrics"]

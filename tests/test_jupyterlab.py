@@ -1,4 +1,4 @@
-"""Controls where there is a kernel: a slider in a real JupyterLab, and the chosen filter as a parameter."""
+"""Controls where there is a kernel: a slider in a real JupyterLab."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import time
 import urllib.request
 
 import nbformat
-from projects import ROOT, code, mulib, notebook
+from projects import ROOT, code, notebook
 
 SLIDER = """
 import numpy as np
@@ -86,28 +86,3 @@ def shown(control):
     """The picture that can be seen: its source and its alt text."""
     image = control.locator("img:visible").first
     return image.get_attribute("src"), image.get_attribute("alt")
-
-
-def test_the_chosen_filter_is_a_parameter(html):
-    """papermill's -p filter_index changes the result below, and a filter that does not exist is one sentence."""
-    project = html.parents[1]
-    runs = project / "_executed" / "runs" / "smoke"
-    best = _metrics(runs / "05_choose_a_filter.seed0.json")
-    other = (best["chosen"] + 1) % 48
-    process = mulib(project, "run", "05", "--tier", "smoke", "--force", "-p", "filter_index", other)
-    assert process.returncode == 0, process.stderr
-    (path,) = runs.glob("05_*.seed0.*.json")
-    given = _metrics(path)
-    path.unlink()
-    assert given["chosen"] == other
-    assert (given["chosen.iou"], given["moved.chosen"]) != (best["chosen.iou"], best["moved.chosen"])
-    process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 48)
-    assert process.returncode == 1
-    assert "there is no channel 48 in 'layer3': expected 0 … 47" in process.stderr
-    process = mulib(project, "run", "05", "--tier", "smoke", "-p", "filter_index", 999)
-    assert process.returncode == 2
-    assert "filter_index is 999 in 05_choose_a_filter.ipynb: expected None, 0 … 511." in process.stderr
-
-
-def _metrics(path):
-    return json.loads(path.read_text())["came_out"]["metrics"]
