@@ -191,7 +191,7 @@ def check(name, as_json):
     from mulib.data.catalogue import load
 
     report = leaks.check(load(name))
-    click.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) if as_json else str(report))
+    click.echo(json.dumps(report.as_dict(), indent=2) if as_json else str(report))
 
 
 @main.command()
@@ -258,7 +258,7 @@ def _as_json(rows):
     from mulib.show.glue import jsonable
 
     clean = [{name: jsonable(value) for name, value in row.items()} for row in rows]
-    return json.dumps(clean[0] if len(clean) == 1 else clean, indent=2, ensure_ascii=False)
+    return json.dumps(clean[0] if len(clean) == 1 else clean, indent=2)
 
 
 def _as_table(rows):
@@ -400,7 +400,7 @@ def report(papers, accept, as_json):
         press.accept(root, verdicts)
     shown = [item for item in verdicts if item.paper in (papers or known)]
     click.echo(
-        json.dumps([item.as_dict() for item in shown], indent=2, ensure_ascii=False) if as_json else _verdicts(shown)
+        json.dumps([item.as_dict() for item in shown], indent=2) if as_json else _verdicts(shown)
     )
     for item in lost:
         click.echo(f"no longer holds: {item.id} is {item.verdict} ({item.reason})", err=True)

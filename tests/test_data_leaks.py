@@ -220,6 +220,17 @@ def test_the_check_command_prints_text_and_json(tmp_path, monkeypatch):
     assert report["clean"] is False
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_no_name_in_what_the_check_prints_is_obeyed_by_a_terminal(tmp_path, monkeypatch, options):
+    for i in range(60):  # the first picture again at the end, at another age
+        layouts.write(tmp_path / "AgeDB" / f"{i}_A\x9b31mB{i % 30}_{20 + i}_m.jpg", layouts.image_bytes(i % 59))
+    monkeypatch.setenv("MULIB_DATA", str(tmp_path))
+    monkeypatch.setenv("MULIB_CACHE", str(tmp_path / "cache" / "mulib"))
+    printed = CliRunner().invoke(main, ["data", "check", "agedb", *options]).output
+    assert "\x9b" not in printed
+    assert r"A\x9b31mB" in printed or r"A\u009b31mB" in printed
+
+
 @pytest.mark.parametrize(("name", "sentence"), [("nope", "unknown data set 'nope'"), ("mucac", "mucac is not on this")])
 def test_the_check_command_reports_bad_input_as_one_sentence(tmp_path, monkeypatch, name, sentence):
     monkeypatch.setenv("MULIB_DATA", str(tmp_path))

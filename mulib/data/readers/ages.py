@@ -18,6 +18,7 @@ from mulib.data.layout import Published
 from mulib.data.sets import DECADES, ImageSet, Task
 from mulib.data.splits import by_people, who_or_what
 from mulib.errors import InputError
+from mulib.text import printable
 
 AGEDB = Published(
     name="agedb",
@@ -107,7 +108,7 @@ def _parse(archive: Archive, name: str, pattern: re.Pattern) -> dict[str, re.Mat
         raise InputError(f"{archive.path} holds no image with {name}'s file names: expected the published layout.")
     bad = [file for file in files if file not in good]
     if bad:
-        some = ", ".join(bad[:3]) + (", …" if len(bad) > 3 else "")
+        some = printable(", ".join(bad[:3])) + (", …" if len(bad) > 3 else "")
         counts = f"{len(bad):,} of {len(files):,} files"
         warnings.warn(f"{name}: skipped {counts} with malformed names: {some}", stacklevel=4)
     return good
