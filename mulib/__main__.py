@@ -399,9 +399,7 @@ def report(papers, accept, as_json):
     if accept:
         press.accept(root, verdicts)
     shown = [item for item in verdicts if item.paper in (papers or known)]
-    click.echo(
-        json.dumps([item.as_dict() for item in shown], indent=2) if as_json else _verdicts(shown)
-    )
+    click.echo(json.dumps([item.as_dict() for item in shown], indent=2) if as_json else _verdicts(shown))
     for item in lost:
         click.echo(f"no longer holds: {item.id} is {item.verdict} ({item.reason})", err=True)
     sys.exit(1 if lost and not accept else 0)
