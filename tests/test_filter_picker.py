@@ -123,6 +123,17 @@ def test_axe_finds_nothing(tab, axe):
         assert found == [], scheme
 
 
+def test_what_the_filter_marks_stays_in_sight_beside_the_last_tile(tab):
+    tab.locator(".group button").last.click()
+    tab.locator(".group button").last.evaluate("button => button.scrollIntoView({block: 'end'})")
+    top, bottom, tile = tab.evaluate(
+        """() => [document.querySelector('.chosen').getBoundingClientRect().top,
+            document.querySelector('.chosen').getBoundingClientRect().bottom,
+            [...document.querySelectorAll('.group button')].at(-1).getBoundingClientRect().top]"""
+    )
+    assert 0 <= top < bottom < tile
+
+
 def test_a_choice_reaches_the_kernel_in_jupyterlab(tmp_path, browser):
     folder = tmp_path / "folder"
     folder.mkdir()
